@@ -1,0 +1,154 @@
+//! Which object lies under which key. The one place that knows the repository's layout (docs/format.md).
+
+use crate::ids::{DomainName, Generation, PackId, Sid, hex};
+use crate::store::Key;
+
+/// The plain description of the repository.
+pub const REPO_JSON: &str = "repo.json";
+
+/// What is stored under a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum ObjectKind {
+    /// A wrap of the domain's key bundle, `k/`.
+    Key = b'k',
+    /// A pack, `p/`.
+    Pack = b'p',
+    /// An index delta, `i/`.
+    Delta = b'i',
+    /// A session registration, `s/`.
+    Registration = b's',
+    /// A session's outcome, `m/`.
+    Outcome = b'm',
+    /// A forget marker, `f/`.
+    Forget = b'f',
+    /// A quarantine record, `q/`.
+    Quarantine = b'q',
+    /// A GC record, `g/`.
+    Gc = b'g',
+}
+
+impl ObjectKind {
+    /// The letter.
+    #[must_use]
+    pub fn letter(self) -> char {
+        char::from(self as u8)
+    }
+}
+
+/// Names the objects of one domain.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    domain: DomainName,
+}
+
+fn key(text: String) -> Key {
+    Key::new(text).expect("names are made of hex, digits and domain names only")
+}
+
+impl Layout {
+    /// For this domain.
+    #[must_use]
+    pub fn new(domain: DomainName) -> Self {
+        Self { domain }
+    }
+
+    /// The domain.
+    #[must_use]
+    pub fn domain(&self) -> &DomainName {
+        &self.domain
+    }
+
+    /// The plain description of the repository.
+    #[must_use]
+    pub fn repo_json() -> Key {
+        key(REPO_JSON.to_owned())
+    }
+
+    /// The folder of all objects of a kind, for listing: `default/m/`.
+    #[must_use]
+    pub fn folder(&self, kind: ObjectKind) -> String {
+        format!("{}/{}/", self.domain, kind.letter())
+    }
+
+    /// The folder of one generation's objects of a kind: `default/m/0000000000/`.
+    #[must_use]
+    pub fn generation_folder(&self, kind: ObjectKind, generation: Generation) -> String {
+        format!("{}/{}/{generation}/", self.domain, kind.letter())
+    }
+
+    /// A key wrap.
+    #[must_use]
+    pub fn key_wrap(&self, random: [u8; 16]) -> Key {
+        key(format!("{}{}", self.folder(ObjectKind::Key), hex(&random)))
+    }
+
+    /// A pack. The first byte of the random part spreads packs over 256 folders.
+    #[must_use]
+    pub fn pack(&self, id: PackId) -> Key {
+        key(format!("{}{:02x}/{id}", self.folder(ObjectKind::Pack), id.rnd[0]))
+    }
+
+    /// The `n`th index delta of a session.
+    #[must_use]
+    pub fn delta(&self, generation: Generation, sid: Sid, n: u32) -> Key {
+        key(format!("{}{sid}-{n}", self.generation_folder(ObjectKind::Delta, generation)))
+    }
+
+    /// A session's registration.
+    #[must_use]
+    pub fn registration(&self, generation: Generation, sid: Sid) -> Key {
+        key(format!("{}{sid}", self.generation_folder(ObjectKind::Registration, generation)))
+    }
+
+    /// A session's outcome.
+    #[must_use]
+    pub fn outcome(&self, generation: Generation, sid: Sid) -> Key {
+        key(format!("{}{sid}", self.generation_folder(ObjectKind::Outcome, generation)))
+    }
+
+    /// A snapshot's forget marker.
+    #[must_use]
+    pub fn forget(&self, generation: Generation, sid: Sid) -> Key {
+        key(format!("{}{sid}", self.generation_folder(ObjectKind::Forget, generation)))
+    }
+
+    /// A GC record: `open`, `sweep` or `done`.
+    #[must_use]
+    pub fn gc(&self, generation: Generation, record: &str) -> Key {
+        key(format!("{}{record}", self.generation_folder(ObjectKind::Gc, generation)))
+    }
+
+    /// Takes a pack's key apart; `None` for anything else.
+    #[must_use]
+    pub fn parse_pack(&self, key: &Key) -> Option<PackId> {
+        let rest = key.as_str().strip_prefix(&self.folder(ObjectKind::Pack))?;
+        let id: PackId = rest.split_once('/')?.1.parse().ok()?;
+        (self.pack(id) == *key).then_some(id)
+    }
+
+    /// Takes a key of the form `<letter>/<gen>/<sid>` apart; `None` for anything else.
+    #[must_use]
+    pub fn parse_session(&self, kind: ObjectKind, key: &Key) -> Option<(Generation, Sid)> {
+        let rest = key.as_str().strip_prefix(&self.folder(kind))?;
+        let (generation, sid) = rest.split_once('/')?;
+        Some((generation.parse().ok()?, sid.parse().ok()?))
+    }
+
+    /// Takes a delta's key apart; `None` for anything else.
+    #[must_use]
+    pub fn parse_delta(&self, key: &Key) -> Option<(Generation, Sid, u32)> {
+        let rest = key.as_str().strip_prefix(&self.folder(ObjectKind::Delta))?;
+        let (generation, name) = rest.split_once('/')?;
+        let (sid, n) = name.split_once('-')?;
+        Some((generation.parse().ok()?, sid.parse().ok()?, n.parse().ok()?))
+    }
+
+    /// Takes a GC record's key apart; `None` for anything else.
+    #[must_use]
+    pub fn parse_gc<'k>(&self, key: &'k Key) -> Option<(Generation, &'k str)> {
+        let rest = key.as_str().strip_prefix(&self.folder(ObjectKind::Gc))?;
+        let (generation, record) = rest.split_once('/')?;
+        Some((generation.parse().ok()?, record))
+    }
+}

@@ -1,0 +1,67 @@
+//! Every bound of the engine, beside its reason. Bytes unless the name says otherwise.
+
+/// Plain bytes of a pack's body at which it is closed: few requests per terabyte, bounded memory in flight.
+pub const PACK_BODY_BYTES: usize = 32 << 20;
+/// Body bytes of a metadata pack: it waits in memory for the data packs that it refers to.
+pub const META_PACK_BODY_BYTES: usize = 8 << 20;
+/// No pack may be larger, whatever a store says: a reader never allocates more for one.
+pub const PACK_BYTES_MAX: u64 = 256 << 20;
+/// Plain bytes of one AEAD frame of a pack.
+pub const FRAME_BYTES: usize = 64 << 10;
+/// A group of small blobs is closed at this size: larger gains little compression and costs single-file restores.
+pub const GROUP_BYTES: usize = 256 << 10;
+/// Blobs up to this size share a group.
+pub const SMALL_BLOB_BYTES: usize = 64 << 10;
+/// No blob is larger: the chunker's maximum, with room for metadata.
+pub const BLOB_BYTES_MAX: usize = 16 << 20;
+/// Blobs in one pack.
+pub const PACK_BLOBS_MAX: usize = 1 << 20;
+
+/// A sealed small object (outcome, registration, delta, key wrap) is never larger.
+pub const OBJECT_BYTES_MAX: usize = 64 << 20;
+
+/// A page: the unit in which changed large files are compared.
+pub const PAGE_BYTES: usize = 16 << 10;
+/// Pages of one segment (16 MiB of a file).
+pub const SEGMENT_PAGES: usize = 1024;
+/// Bytes of a file that one segment describes.
+pub const SEGMENT_BYTES: u64 = (SEGMENT_PAGES * PAGE_BYTES) as u64;
+/// Files above this size keep marks and segments.
+pub const LARGE_FILE_BYTES: u64 = 256 << 10;
+/// Files up to this size lie in the item stream itself.
+pub const INLINE_BYTES: usize = 256;
+/// Changed runs from this length on are cut by content; shorter ones are gathered.
+pub const LONG_RUN_BYTES: usize = 1 << 20;
+/// Gathered pages make blobs up to this size.
+pub const GATHER_BYTES: usize = 256 << 10;
+
+/// A leaf of the item stream is not cut before this size.
+pub const LEAF_BYTES_MIN: usize = 16 << 10;
+/// A leaf is cut at an entry whose path hash says so, on average every this many bytes beyond the minimum.
+pub const LEAF_BYTES_AVG: usize = 64 << 10;
+/// A leaf is cut here whatever its paths say.
+pub const LEAF_BYTES_MAX: usize = 512 << 10;
+/// Children of one branch of the item tree, at most.
+pub const BRANCH_CHILDREN_MAX: usize = 1024;
+/// Levels of the item tree: 1024-fold branching never needs more.
+pub const TREE_DEPTH_MAX: usize = 8;
+
+/// Longest path inside a volume. Linux' PATH_MAX does not bound relative walks; this does.
+pub const PATH_BYTES_MAX: usize = 64 << 10;
+/// Longest name of one entry (NAME_MAX is 255 everywhere we read).
+pub const NAME_BYTES_MAX: usize = 255;
+/// All extended attributes of one entry.
+pub const XATTR_BYTES_MAX: usize = 1 << 20;
+/// Longest symlink target.
+pub const SYMLINK_BYTES_MAX: usize = 64 << 10;
+
+/// Default bound on the memory of an agent's or CLI's backup work.
+pub const MEMORY_BYTES: usize = 256 << 20;
+/// An index delta is published after this many packs.
+pub const DELTA_PACKS: usize = 64;
+/// An index delta is published after this many seconds, if there is a pack to name.
+pub const DELTA_SECONDS: u64 = 120;
+/// A parent's entry with a ctime this short before the parent's start is read again (mmap writes may not show yet).
+pub const FRESH_CTIME_SECONDS: i64 = 120;
+/// A file that changes while being read is read this often before it is stored as it is, marked.
+pub const CHANGED_READS_MAX: u32 = 3;

@@ -1,0 +1,52 @@
+//! Manifests: all that one snapshot consists of; and the small records of sessions.
+
+use crate::env::Timestamp;
+use crate::ids::{BlobRef, Sid};
+
+/// All that one snapshot consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The volume's name.
+    pub volume: String,
+    /// The machine that read it.
+    pub host: String,
+    /// The folder that was read, as bytes.
+    pub path: Vec<u8>,
+    /// When the walk began.
+    pub started: Timestamp,
+    /// When the commit was written.
+    pub finished: Timestamp,
+    /// The snapshot that unchanged entries were taken from.
+    pub parent: Option<Sid>,
+    /// Free labels.
+    pub tags: Vec<String>,
+    /// Entries of all kinds.
+    pub entries: u64,
+    /// Regular files.
+    pub files: u64,
+    /// Plain bytes of regular files.
+    pub bytes: u64,
+    /// Plain bytes that were new to the repository.
+    pub bytes_new: u64,
+    /// Bytes put into the store by this session before its commit.
+    pub bytes_stored: u64,
+    /// Entries that could not be read; 0 means that the snapshot is complete.
+    pub problems: u64,
+    /// Files that changed while they were read.
+    pub changed: u64,
+    /// The item tree's root.
+    pub root: BlobRef,
+    /// The root's usage.
+    pub root_usage: BlobRef,
+    /// Which blobs of which packs the snapshot needs.
+    pub summary: Summary,
+}
+
+/// The blobs that a snapshot needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Summary {
+    /// Small: in the manifest itself (encoded `PackUse` list).
+    Inline(Vec<u8>),
+    /// Large: pieces stored as metadata blobs.
+    Pieces(Vec<BlobRef>),
+}

@@ -1,0 +1,13 @@
+//! The operations that people and servers ask for. They wire the stages below and contain no byte work of their own.
+
+pub mod backup;
+pub mod browse;
+pub mod init;
+pub mod repo;
+pub mod report;
+pub mod restore;
+pub mod snapshots;
+pub mod verify;
+
+pub use repo::{OpenOptions, Repository};
+pub use report::{Problem, Problems, Task};
