@@ -11,8 +11,11 @@ pub struct Pool(Arc<rayon::ThreadPool>);
 impl Pool {
     /// With this many threads; 0 means one for each core that the process may use.
     pub fn new(threads: usize) -> Result<Self> {
-        let built = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("cpu-{i}")).build();
-        built.map(|p| Self(Arc::new(p))).map_err(|e| Error::with_source(ErrorKind::Internal, "start the CPU pool", e))
+        let built =
+            rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("cpu-{i}")).build();
+        built
+            .map(|p| Self(Arc::new(p)))
+            .map_err(|e| Error::with_source(ErrorKind::Internal, "start the CPU pool", e))
     }
 
     /// How many threads it has.

@@ -32,7 +32,11 @@ fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]).map(char::from).collect()
+    bytes
+        .iter()
+        .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]])
+        .map(char::from)
+        .collect()
 }
 
 /// The bytes of lower-case hex `text`, if it is exactly `N` of them.
@@ -242,6 +246,10 @@ impl FromStr for DomainName {
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             && !text.starts_with('-')
             && !text.ends_with('-');
-        if ok { Ok(Self(text.to_owned())) } else { Err(invalid("domain name (1 to 63 of a-z, 0-9, -)", text)) }
+        if ok {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(invalid("domain name (1 to 63 of a-z, 0-9, -)", text))
+        }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+use crate::Result;
 use crate::items::entry::Entry;
 use crate::ops::Repository;
 use crate::ops::snapshots::Snapshot;
-use crate::Result;
 
 /// A stream of entries or bytes.
 pub type ResultStream<T> = BoxStream<'static, Result<T>>;
@@ -26,7 +26,12 @@ pub enum Change {
 
 /// The entry at `path` and, for a directory, what is in it (or all below it, when `recursive`), in stream order.
 /// A path that does not exist fails with `NotFound`.
-pub fn list(repo: &Arc<Repository>, snapshot: &Snapshot, path: &[u8], recursive: bool) -> ResultStream<Entry> {
+pub fn list(
+    repo: &Arc<Repository>,
+    snapshot: &Snapshot,
+    path: &[u8],
+    recursive: bool,
+) -> ResultStream<Entry> {
     let _ = (repo, snapshot, path, recursive);
     Box::pin(futures::stream::empty())
 }

@@ -29,7 +29,12 @@ pub struct VerifyReport {
 }
 
 /// Verifies one snapshot.
-pub async fn verify(repo: &Arc<Repository>, snapshot: &Snapshot, level: &Level, task: &Task) -> Result<VerifyReport> {
+pub async fn verify(
+    repo: &Arc<Repository>,
+    snapshot: &Snapshot,
+    level: &Level,
+    task: &Task,
+) -> Result<VerifyReport> {
     let _ = (repo, snapshot, level, task);
     Err(Error::new(ErrorKind::Internal, "not built yet"))
 }

@@ -1,0 +1,127 @@
+//! Credentials: what a person or a machine holds to open a domain's keys.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::env::Env;
+use crate::ids::{hex, parse_hex};
+
+/// First word of a key file.
+const KEY_FILE_PREFIX: &str = "holdfast-key-1";
+/// Neither kind of file is ever longer.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// What opens a domain's keys.
+pub enum Credential {
+    /// A passphrase, stretched with argon2id.
+    Passphrase(Zeroizing<String>),
+    /// The 32 random bytes of a key file.
+    KeyFile(Zeroizing<[u8; 32]>),
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Passphrase(_) => "Passphrase(..)",
+            Self::KeyFile(_) => "KeyFile(..)",
+        })
+    }
+}
+
+/// Why a credential could not be read.
+#[derive(Debug, Error)]
+pub enum CredentialError {
+    /// The file could not be read or made.
+    #[error("{path}")]
+    Io {
+        /// Which file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file's content is not what it should be.
+    #[error("{path}: {what}")]
+    Content {
+        /// Which file.
+        path: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+impl Credential {
+    /// The kind, in words.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Passphrase(_) => "passphrase",
+            Self::KeyFile(_) => "key file",
+        }
+    }
+
+    /// A passphrase typed by a person.
+    #[must_use]
+    pub fn passphrase(text: &str) -> Self {
+        Self::Passphrase(Zeroizing::new(text.to_owned()))
+    }
+
+    /// Reads a passphrase file: UTF-8, one trailing line end is not part of it; empty is refused.
+    pub fn read_passphrase_file(path: &Path) -> Result<Self, CredentialError> {
+        let text = read(path)?;
+        let text = text.strip_suffix('\n').map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t));
+        if text.is_empty() {
+            return Err(content(path, "the passphrase file is empty"));
+        }
+        Ok(Self::passphrase(text))
+    }
+
+    /// Reads a key file made by [`Credential::create_key_file`].
+    pub fn read_key_file(path: &Path) -> Result<Self, CredentialError> {
+        let text = read(path)?;
+        let bytes = text.trim().strip_prefix(KEY_FILE_PREFIX).and_then(|rest| parse_hex(rest.trim()));
+        match bytes {
+            Some(bytes) => Ok(Self::KeyFile(Zeroizing::new(bytes))),
+            None => Err(content(path, "not a key file (holdfast-key-1 and 64 hex digits)")),
+        }
+    }
+
+    /// Makes a new key file with mode 0600; never replaces one.
+    pub fn create_key_file(path: &Path, env: &Env) -> Result<Self, CredentialError> {
+        let io = |source| CredentialError::Io { path: path.display().to_string(), source };
+        let key = Zeroizing::new(env.random::<32>());
+        let text = Zeroizing::new(format!("{KEY_FILE_PREFIX} {}\n", *Zeroizing::new(hex(&*key))));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+        Ok(Self::KeyFile(key))
+    }
+
+    /// True where others than the owner may read the file: worth a warning.
+    #[must_use]
+    pub fn is_exposed(path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o077 != 0)
+    }
+}
+
+fn content(path: &Path, what: &'static str) -> CredentialError {
+    CredentialError::Content { path: path.display().to_string(), what }
+}
+
+fn read(path: &Path) -> Result<Zeroizing<String>, CredentialError> {
+    let io = |source| CredentialError::Io { path: path.display().to_string(), source };
+    let mut bytes = Zeroizing::new(Vec::new());
+    std::fs::File::open(path).map_err(io)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(content(path, "larger than 64 KiB"));
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err(content(path, "not UTF-8")),
+    }
+}
