@@ -1,15 +1,75 @@
-//! An opened repository: what every operation needs.
+//! An opened repository: what every operation needs. Also the format of `repo.json`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use serde::{Deserialize, Serialize};
+
 use crate::cpu::Pool;
 use crate::env::Env;
+use crate::error::Context as _;
 use crate::ids::{DomainName, RepoId};
-use crate::keys::{Credential, DomainKeys};
-use crate::layout::Layout;
-use crate::store::Store;
+use crate::keys::{self, Credential, DomainKeys};
+use crate::layout::{Layout, ObjectKind};
+use crate::pack::BlobReader;
+use crate::store::{Key, Store, StoreError, StoreErrorKind};
 use crate::{Error, ErrorKind, Result};
+
+/// The format that this version writes, and the only one that it reads.
+pub const FORMAT: u32 = 1;
+/// No key folder holds more; a hostile store must not keep a reader busy.
+const KEY_WRAPS_MAX: usize = 1000;
+
+/// `repo.json`: plain, because it must be readable before any key is. Nothing in it is trusted beyond finding keys:
+/// the key bundle repeats the repository's id under authentication.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// Always `holdfast repository`.
+    pub what: String,
+    /// Version of the stored format.
+    pub format: u32,
+    /// The repository's id.
+    pub id: String,
+    /// Features that a reader must know to go on.
+    pub features: Vec<String>,
+}
+
+impl Description {
+    /// Of a new repository.
+    #[must_use]
+    pub fn new(id: RepoId) -> Self {
+        Self {
+            what: "holdfast repository".to_owned(),
+            format: FORMAT,
+            id: id.to_string(),
+            features: Vec::new(),
+        }
+    }
+
+    /// Reads it, and refuses what this version can't read.
+    pub fn parse(bytes: &[u8]) -> Result<RepoId> {
+        let bad = |what: String| Error::new(ErrorKind::Damaged, what);
+        let value: serde_json::Value =
+            serde_json::from_slice(bytes).map_err(|e| bad(format!("repo.json is not JSON: {e}")))?;
+        if value["what"] != "holdfast repository" {
+            return Err(bad("repo.json does not describe a holdfast repository".to_owned()));
+        }
+        if value["format"] != FORMAT {
+            let what =
+                format!("the repository has format {}; this version reads format {FORMAT}", value["format"]);
+            return Err(Error::new(ErrorKind::Refused, what));
+        }
+        let this: Self = serde_json::from_value(value).map_err(|e| bad(format!("repo.json: {e}")))?;
+        if let Some(feature) = this.features.first() {
+            let what = format!("the repository uses {feature:?}, which this version does not know");
+            return Err(Error::new(ErrorKind::Refused, what));
+        }
+        this.id.parse().map_err(|e| bad(format!("repo.json: {e}")))
+    }
+}
 
 /// How to open a repository.
 #[derive(Debug)]
@@ -41,12 +101,65 @@ pub struct Repository {
     pub pool: Pool,
     /// Cache folder of this repository and domain.
     pub cache_dir: Option<PathBuf>,
+    reader: Arc<BlobReader>,
 }
 
 impl Repository {
     /// Reads `repo.json` and opens the domain's keys. A wrong key fails with [`ErrorKind::Key`] at once.
     pub async fn open(store: Arc<dyn Store>, options: OpenOptions, env: Env) -> Result<Arc<Self>> {
-        let _ = (store, options, env);
-        Err(Error::new(ErrorKind::Internal, "not built yet"))
+        let OpenOptions { domain, credential, cache_dir, cpu_threads } = options;
+        let id = Description::parse(&read_description(&*store).await?)?;
+        let layout = Layout::new(domain.clone());
+        let wraps = read_wraps(&store, &layout).await?;
+        if wraps.is_empty() {
+            let what = format!("the repository has no keys for domain {domain}");
+            return Err(Error::new(ErrorKind::NotFound, what));
+        }
+        let open = {
+            let domain = domain.clone();
+            move || keys::unwrap_any(&wraps, &credential, id, &domain)
+        };
+        let opened = tokio::task::spawn_blocking(open)
+            .await
+            .context(ErrorKind::Internal, || "open keys".to_owned())?;
+        let keys = Arc::new(opened.context(ErrorKind::Key, || "open the repository's keys".to_owned())?);
+        let pool = Pool::new(cpu_threads)?;
+        let cache_dir = cache_dir.map(|dir| dir.join(id.to_string()).join(domain.as_str()));
+        let reader = BlobReader::new(Arc::clone(&store), layout.clone(), Arc::clone(&keys), pool.clone());
+        Ok(Arc::new(Self { store, id, layout, keys, env, pool, cache_dir, reader: Arc::new(reader) }))
     }
+
+    /// Reads blobs of this domain.
+    #[must_use]
+    pub fn reader(&self) -> Arc<BlobReader> {
+        Arc::clone(&self.reader)
+    }
+}
+
+async fn read_description(store: &dyn Store) -> Result<Bytes> {
+    store.get(&Layout::repo_json()).await.map_err(|e| {
+        if e.kind == StoreErrorKind::NotFound {
+            let what = "there is no repository here (no repo.json); make one with `holdfast init`";
+            return Error::new(ErrorKind::NotFound, what);
+        }
+        store_error("read repo.json", e)
+    })
+}
+
+async fn read_wraps(store: &Arc<dyn Store>, layout: &Layout) -> Result<Vec<(Key, Bytes)>> {
+    let folder = layout.folder(ObjectKind::Key);
+    let listed: Vec<_> =
+        store.list(&folder, None).try_collect().await.map_err(|e| store_error("list keys", e))?;
+    let mut wraps = Vec::new();
+    for object in listed.into_iter().filter(|o| o.bytes < 1 << 20).take(KEY_WRAPS_MAX) {
+        let bytes = store.get(&object.key).await.map_err(|e| store_error("read keys", e))?;
+        wraps.push((object.key, bytes));
+    }
+    Ok(wraps)
+}
+
+/// Puts a store's error into the upper layers' terms.
+pub(crate) fn store_error(what: &str, e: StoreError) -> Error {
+    let kind = if e.kind == StoreErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Store };
+    Error::with_source(kind, what, e)
 }

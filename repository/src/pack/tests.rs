@@ -1,0 +1,1 @@
+//! Packs are read back; damage is named.
