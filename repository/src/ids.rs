@@ -175,10 +175,12 @@ pub struct PackRef {
 }
 
 /// Where a blob lies: a pack, and the blob's number in it. The pack's footer knows the rest.
+///
+/// The pack's size is no part of it: metadata names places in packs that are still being filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// The pack.
-    pub pack: PackRef,
+    pub pack: PackId,
     /// The blob's number in the pack.
     pub ordinal: u32,
 }

@@ -10,15 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::footer::{Footer, GroupInfo};
-use super::frame::{Frames, PackError, Shape, TAIL_LEN, TRAILER_LEN, TRAILER_MAGIC};
+use super::frame::{Frames, PackError, SEALED_FRAME_BYTES, Shape, TAIL_LEN, TRAILER_LEN, TRAILER_MAGIC};
 use super::group;
 use crate::cpu::Pool;
 use crate::error::Context as _;
-use crate::ids::{BlobId, BlobRef, PackId, PackRef};
+use crate::ids::{BlobId, BlobRef, PackId};
 use crate::keys::DomainKeys;
 use crate::layout::Layout;
 use crate::limits::FRAME_BYTES;
-use crate::store::{Store, StoreErrorKind};
+use crate::store::{Key, Store, StoreError, StoreErrorKind};
 use crate::{Error, ErrorKind, Result};
 
 /// What the first read of a pack asks for: the tail and, for most packs, the whole footer.
@@ -48,7 +48,7 @@ pub struct GroupData {
 /// An opened pack.
 #[derive(Debug)]
 struct OpenPack {
-    pack: PackRef,
+    id: PackId,
     shape: Shape,
     frames: Frames,
     footer: Arc<Footer>,
@@ -75,7 +75,7 @@ impl BlobReader {
     }
 
     /// The footer of a pack. Fails with `NotFound` where the pack is gone, `Damaged` where it is not what was stored.
-    pub async fn footer(&self, pack: PackRef) -> Result<Arc<Footer>> {
+    pub async fn footer(&self, pack: PackId) -> Result<Arc<Footer>> {
         Ok(Arc::clone(&self.open(pack).await?.footer))
     }
 
@@ -87,7 +87,7 @@ impl BlobReader {
             let what = format!("{}: has no blob {} at {}", self.name(&open), blob.id, blob.place.ordinal);
             return Err(Error::new(ErrorKind::Damaged, what));
         };
-        let cached = lock(&self.groups).get(&(open.pack.id, info.group));
+        let cached = lock(&self.groups).get(&(open.id, info.group));
         let data = match cached {
             Some(data) => data,
             None => self.read_along(&open, info.group).await?,
@@ -97,7 +97,7 @@ impl BlobReader {
     }
 
     /// Several groups of a pack (any order, no repeats needed), with as few reads as sensible. They are not cached.
-    pub async fn read_groups(&self, pack: PackRef, groups: &[u32]) -> Result<Vec<GroupData>> {
+    pub async fn read_groups(&self, pack: PackId, groups: &[u32]) -> Result<Vec<GroupData>> {
         let open = self.open(pack).await?;
         let mut wanted: Vec<u32> = groups.to_vec();
         wanted.sort_unstable();
@@ -120,7 +120,7 @@ impl BlobReader {
             let number = data.group;
             let bytes = data.blobs.iter().map(|(_, b)| b.len() + 64).sum();
             let data = Arc::new(data);
-            lock(&self.groups).put((open.pack.id, number), Arc::clone(&data), bytes);
+            lock(&self.groups).put((open.id, number), Arc::clone(&data), bytes);
             if number == group {
                 found = Some(data);
             }
@@ -159,26 +159,31 @@ impl BlobReader {
         };
         let plain = first.at..last.at + u64::from(last.stored);
         let frames = open.shape.frames_of(&plain);
-        let key = self.layout.pack(open.pack.id);
+        let key = self.layout.pack(open.id);
         let sealed = self.read(&key, open.shape.stored(&frames)).await?;
         let (open, keys) = (Arc::clone(open), Arc::clone(&self.keys));
         let work = move || decode_run(&open, &keys, frames.start, &sealed, &groups);
         self.pool.run(work).await.context(ErrorKind::Damaged, || key.to_string())
     }
 
-    async fn open(&self, pack: PackRef) -> Result<Arc<OpenPack>> {
-        if let Some(open) = lock(&self.packs).get(&pack.id).filter(|p| p.pack == pack) {
+    async fn open(&self, id: PackId) -> Result<Arc<OpenPack>> {
+        if let Some(open) = lock(&self.packs).get(&id) {
             return Ok(open);
         }
-        let key = self.layout.pack(pack.id);
+        let key = self.layout.pack(id);
         let damaged = |e: PackError| Error::with_source(ErrorKind::Damaged, key.to_string(), e);
-        let shape = Shape::of(pack.bytes).ok_or_else(|| damaged(PackError::NotAPack))?;
+        let (bytes, size) =
+            self.store.get_tail(&key, TAIL_READ_BYTES).await.map_err(|e| read_error(&key, e))?;
+        let shape = Shape::of(size).ok_or_else(|| damaged(PackError::NotAPack))?;
+        // The read may begin within a frame: only whole ones can be opened.
+        let missing = size.saturating_sub(bytes.len() as u64);
         let first =
-            shape.frames_of(&(shape.plain_len.saturating_sub(TAIL_READ_BYTES)..shape.plain_len)).start;
-        let bytes = self.read(&key, shape.stored(&(first..shape.frames)).start..pack.bytes).await?;
+            u32::try_from(missing.div_ceil(SEALED_FRAME_BYTES as u64)).unwrap_or(u32::MAX).min(shape.frames);
+        let skip = usize::try_from(shape.stored(&(first..first)).start.saturating_sub(missing)).unwrap_or(0);
+        let bytes = bytes.slice(skip.min(bytes.len())..);
         let (sealed, tail) = bytes.split_at(bytes.len().saturating_sub(TAIL_LEN));
         let tail = tail.try_into().map_err(|_| damaged(PackError::NotAPack))?;
-        let (frames, _) = Frames::open(&self.keys, pack.id, tail).map_err(damaged)?;
+        let (frames, _) = Frames::open(&self.keys, id, tail).map_err(damaged)?;
         let mut plain = frames.open_all(shape, first, sealed).map_err(damaged)?;
         let needed = footer_len(&plain).map_err(damaged)? + TRAILER_LEN;
         if needed > plain.len() {
@@ -198,22 +203,23 @@ impl BlobReader {
             return Err(damaged(PackError::Content("footer")));
         }
         let weight = footer.blobs.len() + 16;
-        let open = Arc::new(OpenPack { pack, shape, frames, footer });
-        lock(&self.packs).put(pack.id, Arc::clone(&open), weight);
+        let open = Arc::new(OpenPack { id, shape, frames, footer });
+        lock(&self.packs).put(id, Arc::clone(&open), weight);
         Ok(open)
     }
 
-    async fn read(&self, key: &crate::store::Key, range: Range<u64>) -> Result<Bytes> {
-        self.store.get_range(key, range).await.map_err(|e| {
-            let kind =
-                if e.kind == StoreErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Store };
-            Error::with_source(kind, format!("read pack {key}"), e)
-        })
+    async fn read(&self, key: &Key, range: Range<u64>) -> Result<Bytes> {
+        self.store.get_range(key, range).await.map_err(|e| read_error(key, e))
     }
 
     fn name(&self, open: &OpenPack) -> String {
-        self.layout.pack(open.pack.id).to_string()
+        self.layout.pack(open.id).to_string()
     }
+}
+
+fn read_error(key: &Key, e: StoreError) -> Error {
+    let kind = if e.kind == StoreErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Store };
+    Error::with_source(kind, format!("read pack {key}"), e)
 }
 
 fn decode_run(

@@ -154,6 +154,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// An empty range gives no bytes.
     async fn get_range(&self, key: &Key, range: Range<u64>) -> StoreResult<Bytes>;
 
+    /// The last `bytes_max` bytes of the object (all of a smaller one), and its size: one request where the store
+    /// knows ranges from the end, two elsewhere.
+    async fn get_tail(&self, key: &Key, bytes_max: u64) -> StoreResult<(Bytes, u64)>;
+
     /// The object's size, or `None` where there is none.
     async fn find_size(&self, key: &Key) -> StoreResult<Option<u64>>;
 
