@@ -5,9 +5,9 @@
 //! its parent (`compare`) and only what changed is gathered or cut again (`file`).
 //! Nothing here reads files, knows a store, or waits.
 
-//C
+pub mod compare;
 pub mod cutter;
-//F
+pub mod file;
 pub mod marks;
 pub mod parallel;
 pub mod segment;

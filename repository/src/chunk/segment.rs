@@ -202,16 +202,19 @@ pub fn encode(segment: &Segment) -> Vec<u8> {
 }
 
 fn put_stretch(out: &mut Vec<u8>, stretch: &Stretch<u32>, at: u64, offsets: &mut Offsets) {
-    let length =
-        if stretch.bytes.is_multiple_of(PAGE) { stretch.bytes / PAGE << 1 } else { stretch.bytes << 1 | 1 };
+    let length = if stretch.bytes.is_multiple_of(PAGE) {
+        (stretch.bytes / PAGE) << 1
+    } else {
+        (stretch.bytes << 1) | 1
+    };
     let (number, offset) = match stretch.data {
         StretchData::Hole => return put_varint(out, length << 2),
-        StretchData::Zeros => return put_varint(out, length << 2 | 1),
+        StretchData::Zeros => return put_varint(out, (length << 2) | 1),
         StretchData::Slice(number, offset) => (number, offset),
     };
     let (next, placed) = offsets.expected(number, at);
     let goes_on = i64::from(offset) == next;
-    put_varint(out, length << 2 | if goes_on { 2 } else { 3 });
+    put_varint(out, (length << 2) | if goes_on { 2 } else { 3 });
     put_signed(out, i64::from(number) - i64::from(offsets.last));
     if !goes_on {
         put_signed(out, i64::from(offset) - placed);

@@ -1,12 +1,11 @@
 //! Segments come back as they were, stay small, and bad bytes are refused.
 
 use super::*;
-use crate::ids::{PackId, PackRef, Sid};
+use crate::ids::{PackId, Sid};
 use proptest::prelude::*;
 
 fn place(n: u8) -> Place {
-    let id = PackId { sid: Sid([n; 16]), rnd: [n; 8] };
-    Place { pack: PackRef { id, bytes: 1000 }, ordinal: u32::from(n) }
+    Place { pack: PackId { sid: Sid([n; 16]), rnd: [n; 8] }, ordinal: u32::from(n) }
 }
 
 fn blob(n: u8, bytes: u32) -> SegmentBlob {
