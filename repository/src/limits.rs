@@ -34,6 +34,14 @@ pub const INLINE_BYTES: usize = 256;
 pub const LONG_RUN_BYTES: usize = 1 << 20;
 /// Gathered pages make blobs up to this size.
 pub const GATHER_BYTES: usize = 256 << 10;
+/// Aligned zero pages of this length together are never part of a chunk; fewer may be, inside changed runs.
+pub const LONG_ZERO_BYTES: usize = 64 << 10;
+/// A changed file may store so many times what changed again of little-used blobs. Over a hundred versions it is half
+/// of once; but blobs first stored together get little used together, and with once the space they keep reaches 1.75
+/// times what is live, with twice 1.56, with three times no less.
+pub const AGAIN_SHARE: u64 = 2;
+/// A changed file may store this much of little-used blobs again, however little of it changed.
+pub const AGAIN_BYTES_MIN: u64 = 1 << 20;
 
 /// A leaf of the item stream is not cut before this size.
 pub const LEAF_BYTES_MIN: usize = 16 << 10;
