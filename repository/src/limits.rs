@@ -53,6 +53,26 @@ pub const LEAF_BYTES_MAX: usize = 512 << 10;
 pub const BRANCH_CHILDREN_MAX: usize = 1024;
 /// Levels of the item tree: 1024-fold branching never needs more.
 pub const TREE_DEPTH_MAX: usize = 8;
+/// A leaf is also cut here, counting whole paths: front coding must not let one small leaf fill the memory.
+pub const LEAF_PATH_BYTES_MAX: usize = 4 << 20;
+/// Entries of one leaf: follows from `LEAF_BYTES_MAX`, for a reader that must not believe a count.
+pub const LEAF_ENTRIES_MAX: usize = LEAF_BYTES_MAX / 16;
+/// A branch is not cut before this many children, so that levels always shrink.
+pub const BRANCH_CHILDREN_MIN: usize = 32;
+/// A branch is cut at a child whose path hash says so, on average every this many beyond the minimum. A power of two.
+pub const BRANCH_CHILDREN_AVG: usize = 128;
+/// A branch is also cut here, counting its children's whole last paths.
+pub const BRANCH_PATH_BYTES_MAX: usize = 1 << 20;
+/// References of one metadata blob: its ids, and those in its usage, must fit `BLOB_BYTES_MAX`.
+pub const NODE_REFS_MAX: usize = 400_000;
+/// The largest file: its segments are references of one leaf (6.1 TiB).
+pub const FILE_BYTES_MAX: u64 = NODE_REFS_MAX as u64 * SEGMENT_BYTES;
+/// Attribute sets up to this size are stored once a leaf (labels, ACLs); larger ones with each entry.
+pub const XATTR_SHARED_BYTES_MAX: usize = 512;
+/// Leaves that a reader of the item stream fetches ahead.
+pub const LEAVES_AHEAD: usize = 4;
+/// Usage blobs that are fetched at once when a snapshot's places are gathered.
+pub const USAGES_AHEAD: usize = 8;
 
 /// Longest path inside a volume. Linux' PATH_MAX does not bound relative walks; this does.
 pub const PATH_BYTES_MAX: usize = 64 << 10;

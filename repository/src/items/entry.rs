@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::env::Timestamp;
 use crate::ids::BlobRef;
+use crate::limits;
 
 /// What kind of thing an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +131,96 @@ impl Entry {
 /// The order of the item stream: by path component, bytewise, so that `a/b` comes before `a.txt`, as in a walk.
 #[must_use]
 pub fn path_cmp(a: &[u8], b: &[u8]) -> Ordering {
-    let rank = |c: &u8| if *c == b'/' { 0u16 } else { u16::from(*c) + 1 };
-    a.iter().map(rank).cmp(b.iter().map(rank))
+    let rank = |c: u8| if c == b'/' { 0 } else { u16::from(c) + 1 };
+    match a.iter().zip(b).find(|(x, y)| x != y) {
+        Some((&x, &y)) => rank(x).cmp(&rank(y)),
+        None => a.len().cmp(&b.len()),
+    }
+}
+
+/// Says what is wrong with a path that can't be stored: components must be real names, so that joining them below a
+/// folder never leaves it.
+pub fn check_path(path: &[u8]) -> Result<(), &'static str> {
+    if path.len() > limits::PATH_BYTES_MAX {
+        return Err("path too long");
+    }
+    if path.is_empty() { Ok(()) } else { path.split(|&b| b == b'/').try_for_each(check_name) }
+}
+
+/// Says what is wrong with a name that can't be one component of a path.
+pub fn check_name(name: &[u8]) -> Result<(), &'static str> {
+    match name {
+        b"" => Err("empty name in path"),
+        b"." | b".." => Err("dot name in path"),
+        _ if name.len() > limits::NAME_BYTES_MAX => Err("name too long"),
+        _ if name.iter().any(|&b| b == 0 || b == b'/') => Err("bad byte in name"),
+        _ => Ok(()),
+    }
+}
+
+/// Says what is wrong with extended attributes that can't be stored.
+pub fn check_xattrs(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), &'static str> {
+    if xattrs.windows(2).any(|w| w[0].0 >= w[1].0) {
+        return Err("attributes out of order");
+    }
+    if xattrs.iter().any(|(n, _)| n.is_empty() || n.len() > limits::NAME_BYTES_MAX || n.contains(&0)) {
+        return Err("bad attribute name");
+    }
+    let bytes: usize = xattrs.iter().map(|(n, v)| n.len() + v.len()).sum();
+    if bytes > limits::XATTR_BYTES_MAX { Err("attributes too large") } else { Ok(()) }
+}
+
+/// Says what is wrong with extents that don't describe `size` bytes.
+pub fn check_extents(extents: &[Extent], size: u64) -> Result<(), &'static str> {
+    let mut sum = 0u64;
+    for extent in extents {
+        if extent.bytes == 0 {
+            return Err("empty extent");
+        }
+        if let ExtentData::Slice(_, offset) = extent.data {
+            if extent.bytes.saturating_add(u64::from(offset)) > limits::BLOB_BYTES_MAX as u64 {
+                return Err("slice beyond its blob");
+            }
+        }
+        sum = sum.checked_add(extent.bytes).ok_or("extents too long")?;
+    }
+    if sum == size { Ok(()) } else { Err("extents do not add up to the size") }
+}
+
+impl Content {
+    /// Says what is wrong with content that does not describe `size` bytes.
+    pub fn check(&self, size: u64) -> Result<(), &'static str> {
+        if size > limits::FILE_BYTES_MAX {
+            return Err("file too large");
+        }
+        match self {
+            Self::Inline(bytes) if bytes.len() > limits::INLINE_BYTES => Err("inline content too long"),
+            Self::Inline(bytes) if bytes.len() as u64 != size => Err("inline content is not as long as the file"),
+            Self::Inline(_) => Ok(()),
+            Self::Extents(extents) => check_extents(extents, size),
+            Self::Segments(list) if list.len() as u64 != size.div_ceil(limits::SEGMENT_BYTES) => {
+                Err("wrong number of segments")
+            }
+            Self::Segments(_) => Ok(()),
+        }
+    }
+}
+
+impl Entry {
+    /// Says what is wrong with an entry that can't be stored.
+    pub fn check(&self) -> Result<(), &'static str> {
+        check_path(&self.path)?;
+        check_xattrs(&self.meta.xattrs)?;
+        match &self.kind {
+            Kind::File(content) => content.check(self.size),
+            _ if self.size != 0 => Err("only files have a size"),
+            Kind::Symlink(target) => check_target(target),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Says what is wrong with the target of a symlink that can't be stored.
+pub fn check_target(target: &[u8]) -> Result<(), &'static str> {
+    if target.len() > limits::SYMLINK_BYTES_MAX || target.contains(&0) { Err("bad symlink target") } else { Ok(()) }
 }
