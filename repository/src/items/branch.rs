@@ -99,7 +99,9 @@ impl Branch {
     /// Entries and plain bytes below.
     #[must_use]
     pub fn totals(&self) -> (u64, u64) {
-        self.children.iter().fold((0, 0), |(e, b), c| (e.saturating_add(c.entries), b.saturating_add(c.bytes)))
+        self.children
+            .iter()
+            .fold((0, 0), |(e, b), c| (e.saturating_add(c.entries), b.saturating_add(c.bytes)))
     }
 }
 

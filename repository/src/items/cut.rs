@@ -64,7 +64,9 @@ fn weight(entry: &Entry) -> usize {
 /// `path_bytes` long together, and the newest one's is `last`.
 #[must_use]
 pub fn branch_ends(key: &TreeKey, level: u8, children: usize, path_bytes: usize, last: &[u8]) -> bool {
-    if children >= limits::BRANCH_CHILDREN_MAX || (children > 1 && path_bytes >= limits::BRANCH_PATH_BYTES_MAX) {
+    if children >= limits::BRANCH_CHILDREN_MAX
+        || (children > 1 && path_bytes >= limits::BRANCH_PATH_BYTES_MAX)
+    {
         return true;
     }
     // Each level looks at bits of its own: the last child of every branch below was chosen by the bits of its level.

@@ -177,10 +177,10 @@ pub fn check_extents(extents: &[Extent], size: u64) -> Result<(), &'static str> 
         if extent.bytes == 0 {
             return Err("empty extent");
         }
-        if let ExtentData::Slice(_, offset) = extent.data {
-            if extent.bytes.saturating_add(u64::from(offset)) > limits::BLOB_BYTES_MAX as u64 {
-                return Err("slice beyond its blob");
-            }
+        if let ExtentData::Slice(_, offset) = extent.data
+            && extent.bytes.saturating_add(u64::from(offset)) > limits::BLOB_BYTES_MAX as u64
+        {
+            return Err("slice beyond its blob");
         }
         sum = sum.checked_add(extent.bytes).ok_or("extents too long")?;
     }
@@ -195,7 +195,9 @@ impl Content {
         }
         match self {
             Self::Inline(bytes) if bytes.len() > limits::INLINE_BYTES => Err("inline content too long"),
-            Self::Inline(bytes) if bytes.len() as u64 != size => Err("inline content is not as long as the file"),
+            Self::Inline(bytes) if bytes.len() as u64 != size => {
+                Err("inline content is not as long as the file")
+            }
             Self::Inline(_) => Ok(()),
             Self::Extents(extents) => check_extents(extents, size),
             Self::Segments(list) if list.len() as u64 != size.div_ceil(limits::SEGMENT_BYTES) => {
@@ -222,5 +224,9 @@ impl Entry {
 
 /// Says what is wrong with the target of a symlink that can't be stored.
 pub fn check_target(target: &[u8]) -> Result<(), &'static str> {
-    if target.len() > limits::SYMLINK_BYTES_MAX || target.contains(&0) { Err("bad symlink target") } else { Ok(()) }
+    if target.len() > limits::SYMLINK_BYTES_MAX || target.contains(&0) {
+        Err("bad symlink target")
+    } else {
+        Ok(())
+    }
 }

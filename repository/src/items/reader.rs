@@ -64,8 +64,18 @@ impl TreeReader {
     /// The leaves that hold entries of a range, in order, with the nodes that were read.
     #[must_use]
     pub fn leaves(&self, range: Range) -> BoxStream<'static, Result<Leaf>> {
-        let walk = Walk { tree: self.clone(), range: range.clone(), stack: Vec::new(), new: Vec::new(), begun: false };
-        let plans = stream::try_unfold(walk, |mut walk| async move { Ok(walk.next().await?.map(|leaf| (leaf, walk))) });
+        let walk = Walk {
+            tree: self.clone(),
+            range: range.clone(),
+            stack: Vec::new(),
+            new: Vec::new(),
+            begun: false,
+        };
+        let plans =
+            stream::try_unfold(
+                walk,
+                |mut walk| async move { Ok(walk.next().await?.map(|leaf| (leaf, walk))) },
+            );
         let tree = self.clone();
         plans
             .map_ok(move |plan| tree.clone().read_leaf(plan, range.clone()))
@@ -89,7 +99,10 @@ impl TreeReader {
             let Some(done) = running.next().await else { return Ok(()) };
             let (usage, depth) = done?;
             if depth > limits::TREE_DEPTH_MAX + 1 && !usage.nested.is_empty() {
-                return Err(Error::new(ErrorKind::Damaged, format!("usage {} is too deep", self.root.usage.id)));
+                return Err(Error::new(
+                    ErrorKind::Damaged,
+                    format!("usage {} is too deep", self.root.usage.id),
+                ));
             }
             usage.places.iter().for_each(|&p| each(p));
             usage.nested.iter().for_each(|b| each(b.place));
@@ -154,7 +167,11 @@ impl Expected {
     fn check_paths(&self, first: Option<&[u8]>, last: Option<&[u8]>) -> Result<(), &'static str> {
         let after = self.after.as_deref();
         let begins = first.is_some_and(|f| after.is_none_or(|a| path_cmp(a, f).is_lt()));
-        if begins && last == Some(&self.child.last[..]) { Ok(()) } else { Err("paths are not those of its branch") }
+        if begins && last == Some(&self.child.last[..]) {
+            Ok(())
+        } else {
+            Err("paths are not those of its branch")
+        }
     }
 
     fn check_totals(&self, totals: (u64, u64)) -> Result<(), &'static str> {
@@ -196,7 +213,12 @@ impl Walk {
             let root = self.tree.root;
             let (bytes, usage) = self.tree.read_node(root).await?;
             if !is_branch(&bytes) {
-                return Ok(Some(Plan { nodes: Vec::new(), node: root, expected: None, loaded: Some((bytes, usage)) }));
+                return Ok(Some(Plan {
+                    nodes: Vec::new(),
+                    node: root,
+                    expected: None,
+                    loaded: Some((bytes, usage)),
+                }));
             }
             let branch = decode_branch(root, &bytes, &usage)?;
             self.open(root, branch, None);

@@ -56,7 +56,8 @@ pub(crate) fn tree(folders: u32, files: u32) -> Vec<Entry> {
     for d in 0..folders {
         let folder = format!("folder-{d:05}");
         entries.push(directory(&folder, d * (files + 1)));
-        entries.extend((0..files).map(|f| file(&format!("{folder}/file-{f:05}.txt"), d * (files + 1) + f + 1)));
+        entries
+            .extend((0..files).map(|f| file(&format!("{folder}/file-{f:05}.txt"), d * (files + 1) + f + 1)));
     }
     entries
 }
@@ -120,16 +121,16 @@ fn any_meta() -> impl Strategy<Value = Meta> {
 /// Paths of short names of few letters, so that they share much, some of them not UTF-8.
 fn any_path() -> impl Strategy<Value = Vec<u8>> {
     let letter = prop_oneof![Just(b'a'), Just(b'b'), Just(b'.'), Just(0xffu8), Just(b'!'), Just(b' ')];
-    vec(vec(letter, 1..4), 0..5).prop_map(|names| names.join(&b'/')).prop_filter("no dot names", |p| {
-        crate::items::entry::check_path(p).is_ok()
-    })
+    vec(vec(letter, 1..4), 0..5)
+        .prop_map(|names| names.join(&b'/'))
+        .prop_filter("no dot names", |p| crate::items::entry::check_path(p).is_ok())
 }
 
 /// Entries of all kinds, in order.
 pub(crate) fn any_entries(max: usize) -> impl Strategy<Value = Vec<Entry>> {
-    let entry = (any_path(), any_meta(), any_kind(), any::<bool>()).prop_map(|(path, meta, (kind, size), changed)| {
-        Entry { path, meta, size, changed_during_read: changed, kind }
-    });
+    let entry = (any_path(), any_meta(), any_kind(), any::<bool>()).prop_map(
+        |(path, meta, (kind, size), changed)| Entry { path, meta, size, changed_during_read: changed, kind },
+    );
     vec(entry, 0..max).prop_map(|mut entries| {
         entries.sort_by(|a, b| crate::items::entry::path_cmp(&a.path, &b.path));
         entries.dedup_by(|a, b| a.path == b.path);

@@ -15,7 +15,11 @@ use crate::items::writer::MetaSink;
 use crate::limits;
 
 /// Stores a segment, and the places of the blobs that it refers to, in their order.
-pub async fn put_segment(sink: &mut dyn MetaSink, segment: Vec<u8>, places: Vec<Place>) -> Result<SegmentRef> {
+pub async fn put_segment(
+    sink: &mut dyn MetaSink,
+    segment: Vec<u8>,
+    places: Vec<Place>,
+) -> Result<SegmentRef> {
     let usage = Usage { places, nested: Vec::new() };
     let segment = sink.put(segment).await?;
     Ok(SegmentRef { segment, usage: sink.put(usage.encode()).await? })

@@ -43,7 +43,8 @@ impl Usage {
             runs.push(place);
         }
         runs.flush();
-        let mut out = Vec::with_capacity(16 + runs.packs.len() * 28 + runs.out.len() + self.nested.len() * 32);
+        let mut out =
+            Vec::with_capacity(16 + runs.packs.len() * 28 + runs.out.len() + self.nested.len() * 32);
         out.extend_from_slice(&[MAGIC, VERSION]);
         put_varint(&mut out, runs.packs.len() as u64);
         for pack in &runs.packs {
@@ -69,7 +70,7 @@ impl Usage {
         let places_count = r.varint("usage places")?;
         let nested_count = r.count(32, "usage nested")?;
         let all = usize::try_from(places_count).ok().and_then(|n| n.checked_add(nested_count));
-        let all = all.filter(|&n| n <= 2 * limits::NODE_REFS_MAX).ok_or(r.malformed("usage places"))?;
+        let all = all.filter(|&n| n <= 2 * (limits::NODE_REFS_MAX + limits::LEAF_ENTRIES_MAX)).ok_or(r.malformed("usage places"))?;
         let mut places = decode_runs(&mut r, &packs, all)?;
         let nested_places = places.split_off(all - nested_count);
         let mut nested = Vec::with_capacity(nested_count);
@@ -112,11 +113,12 @@ struct RunEncoder {
 
 impl RunEncoder {
     fn push(&mut self, place: &Place) {
-        if let Some((number, first, length)) = &mut self.run {
-            if self.packs[*number] == place.pack && first.checked_add(*length) == Some(place.ordinal) {
-                *length += 1;
-                return;
-            }
+        if let Some((number, first, length)) = &mut self.run
+            && self.packs[*number] == place.pack
+            && first.checked_add(*length) == Some(place.ordinal)
+        {
+            *length += 1;
+            return;
         }
         self.flush();
         let number = *self.numbers.entry(place.pack).or_insert_with(|| {

@@ -163,11 +163,13 @@ fn stored_level(level: usize) -> u8 {
 }
 
 async fn put_node(sink: &mut dyn MetaSink, bytes: Vec<u8>, usage: &Usage) -> Result<NodeRef> {
-    if bytes.len() > limits::BLOB_BYTES_MAX {
-        return Err(Error::new(ErrorKind::Internal, format!("a node of {} bytes is too large", bytes.len())));
+    let usage = usage.encode();
+    let larger = bytes.len().max(usage.len());
+    if larger > limits::BLOB_BYTES_MAX {
+        return Err(Error::new(ErrorKind::Internal, format!("a node of {larger} bytes is too large")));
     }
     let node = sink.put(bytes).await?;
-    Ok(NodeRef { node, usage: sink.put(usage.encode()).await? })
+    Ok(NodeRef { node, usage: sink.put(usage).await? })
 }
 
 #[cfg(test)]

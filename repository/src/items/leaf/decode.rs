@@ -1,15 +1,19 @@
 //! Reads leaves back. Nothing is believed: names, order, sizes and counts are checked on the way.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
-use super::*;
+use super::{
+    EXTENT_HOLE, EXTENT_SLICE, EXTENT_ZEROS, FLAG_CHANGED, FLAG_LINKED, FLAG_XATTRS, FORM_SAME_OWNER,
+    KIND_BLOCK, KIND_CHAR, KIND_DIRECTORY, KIND_EXTENTS, KIND_FIFO, KIND_INLINE, KIND_MASK, KIND_SEGMENTS,
+    KIND_SOCKET, KIND_SYMLINK, MAGIC, MTIME_AS_BEFORE, MTIME_AS_CTIME, MTIME_MASK, MTIME_SECONDS, NANOS,
+    VERSION,
+};
 use crate::codec::{Malformed, Reader};
 use crate::env::Timestamp;
 use crate::ids::{BlobId, BlobRef};
 use crate::items::entry::{
-    Content, Entry, Extent, ExtentData, Kind, Meta, SegmentRef, check_name, check_target, check_xattrs, path_cmp,
+    Content, Entry, Extent, ExtentData, Kind, Meta, SegmentRef, check_name, check_target, check_xattrs,
+    path_cmp,
 };
 use crate::items::usage::Usage;
 use crate::limits;
@@ -79,7 +83,7 @@ struct Rows<'a> {
     ino: u64,
     owner: Option<(u32, u32, u32)>,
     owners: Vec<(u32, u32, u32)>,
-    xattrs: Vec<Arc<Xattrs>>,
+    xattrs: Vec<Xattrs>,
     /// Bytes of paths and shared attributes so far: they take more memory than the leaf has bytes.
     expanded: usize,
 }
@@ -187,10 +191,9 @@ impl<'a> Rows<'a> {
             if before - self.r.rest().len() > limits::XATTR_SHARED_BYTES_MAX {
                 return Err(at);
             }
-            self.xattrs.push(Arc::new(set));
+            self.xattrs.push(set);
         }
-        let set = self.xattrs.get(number - 1).ok_or(at)?;
-        Ok(set.as_ref().clone())
+        self.xattrs.get(number - 1).cloned().ok_or(at)
     }
 
     fn xattr_set(&mut self) -> Result<Xattrs, Malformed> {

@@ -2,7 +2,12 @@
 
 use hashbrown::HashMap;
 
-use super::*;
+use super::{
+    EXTENT_BLOB, EXTENT_HOLE, EXTENT_SLICE, EXTENT_ZEROS, FLAG_CHANGED, FLAG_LINKED, FLAG_XATTRS,
+    FORM_SAME_OWNER, KIND_BLOCK, KIND_CHAR, KIND_DIRECTORY, KIND_EXTENTS, KIND_FIFO, KIND_INLINE,
+    KIND_SEGMENTS, KIND_SOCKET, KIND_SYMLINK, MAGIC, MTIME_AS_BEFORE, MTIME_AS_CTIME, MTIME_NANOS,
+    MTIME_SECONDS, NANOS, VERSION,
+};
 use crate::codec::{put_bytes, put_signed, put_varint};
 use crate::items::branch::put_path;
 use crate::items::entry::{Content, Entry, Extent, ExtentData, Kind};

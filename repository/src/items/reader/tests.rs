@@ -62,7 +62,10 @@ fn one_path_costs_one_node_a_level() {
     let entries = tree(100, 500);
     let (memory, reader) = write(&entries);
     let find = |path: &str| block_on(reader.find(path.as_bytes())).unwrap();
-    assert_eq!(find("folder-00042/file-00123.txt"), Some(file("folder-00042/file-00123.txt", 42 * 501 + 124)));
+    assert_eq!(
+        find("folder-00042/file-00123.txt"),
+        Some(file("folder-00042/file-00123.txt", 42 * 501 + 124))
+    );
     assert_eq!(memory.gets(), 4, "the root, a leaf, their usages");
     assert_eq!(find("folder-00042/none"), None);
     assert_eq!(find("zzz"), None);
@@ -72,7 +75,8 @@ fn one_path_costs_one_node_a_level() {
 #[test]
 fn listing_a_folder_leaves_its_subfolders_alone() {
     let (memory, reader) = write(&tree(3, 20_000));
-    let paths: Vec<_> = read(&reader, Range::Directory(vec![])).unwrap().into_iter().map(|e| e.path).collect();
+    let paths: Vec<_> =
+        read(&reader, Range::Directory(vec![])).unwrap().into_iter().map(|e| e.path).collect();
     assert_eq!(paths.len(), 4);
     assert!(memory.gets() <= 10, "{} gets", memory.gets());
 }
@@ -105,7 +109,8 @@ fn places_are_all_that_is_needed() {
     let mut found = HashSet::new();
     block_on(reader.places(&mut |p| {
         found.insert(p);
-    })).unwrap();
+    }))
+    .unwrap();
     let mut wanted: HashSet<Place> = entries.iter().flat_map(Entry::blobs).map(|b| b.place).collect();
     wanted.extend([blob(3, 1).place, blob(3, 2).place]);
     let metadata = memory.blobs.lock().unwrap().values().map(|v| v.0).collect::<Vec<_>>();
@@ -148,7 +153,8 @@ fn a_node_that_is_not_what_its_branch_says_is_damage() {
     check_damaged(&reader, "read leaf");
 
     // A root whose child is itself: its level does not descend.
-    let mut branch = Branch::decode(&memory.bytes(root.node.id), &Usage::decode(&memory.bytes(root.usage.id)).unwrap());
+    let mut branch =
+        Branch::decode(&memory.bytes(root.node.id), &Usage::decode(&memory.bytes(root.usage.id)).unwrap());
     let branch = branch.as_mut().unwrap();
     branch.level = 2;
     branch.children[0].node = root;

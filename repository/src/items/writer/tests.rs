@@ -49,10 +49,10 @@ fn moved_blobs_change_usages_only() {
     let entries = tree(20, 200);
     let mut moved = entries.clone();
     for entry in &mut moved {
-        if let crate::items::entry::Kind::File(crate::items::entry::Content::Extents(list)) = &mut entry.kind {
-            if let crate::items::entry::ExtentData::Slice(blob, _) = &mut list[0].data {
-                blob.place.ordinal += 5;
-            }
+        if let crate::items::entry::Kind::File(crate::items::entry::Content::Extents(list)) = &mut entry.kind
+            && let crate::items::entry::ExtentData::Slice(blob, _) = &mut list[0].data
+        {
+            blob.place.ordinal += 5;
         }
     }
     let memory = Memory::default();
@@ -123,4 +123,26 @@ proptest! {
         let new = added(&entries, &changed);
         prop_assert!(new <= edits.len() * 6 + 8, "{} new blobs for {} edits", new, edits.len());
     }
+}
+
+#[test]
+fn the_largest_file_fits_beside_others() {
+    use crate::items::entry::{Content, Kind, SegmentRef};
+    use crate::items::reader::TreeReader;
+    use crate::items::sample::blob;
+    use futures::TryStreamExt as _;
+    let segment = |n: usize| {
+        let n = n as u32;
+        SegmentRef { segment: blob(1, n * 3), usage: blob((n % 4) as u8, n * 2 + 1) }
+    };
+    let list: Vec<_> = (0..limits::NODE_REFS_MAX).map(segment).collect();
+    let kind = Kind::File(Content::Segments(list));
+    let large = Entry { kind, size: limits::FILE_BYTES_MAX, ..file("m", 1) };
+    let mut entries: Vec<Entry> = (0..100).map(|n| file(&format!("a{n:03}"), n)).collect();
+    entries.push(large);
+    let memory = std::sync::Arc::new(Memory::default());
+    let root = write(&memory, &entries).root;
+    let read: Vec<Entry> =
+        block_on(TreeReader::new(memory, root).stream(crate::items::range::Range::All).try_collect()).unwrap();
+    assert!(read == entries);
 }
