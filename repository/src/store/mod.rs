@@ -2,6 +2,20 @@
 //!
 //! Objects are created once and never overwritten. A store must list what it has just stored and must refuse to
 //! create what exists; `probe` checks both. Every implementation and wrapper passes `conformance`.
+//!
+//! Nothing here knows what the objects mean: that is `layout`'s and the upper modules' business.
+
+mod bandwidth;
+mod cache;
+pub mod conformance;
+mod count;
+mod fault;
+mod file;
+mod limit;
+mod object;
+mod probe;
+mod retry;
+pub mod url;
 
 use std::fmt;
 use std::ops::Range;
@@ -10,6 +24,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use thiserror::Error;
+
+use crate::limits::PACK_BYTES_MAX;
+
+pub use self::bandwidth::{Bandwidth, BandwidthStore};
+pub use self::cache::CachedStore;
+pub use self::count::{CountedStore, Counts, Figures as CountFigures};
+pub use self::fault::{Crash, Effect, Fault, FaultStore, Plan as FaultPlan};
+pub use self::file::FileStore;
+pub use self::limit::LimitedStore;
+pub use self::object::{Conflict, RemoteStore};
+pub use self::probe::{ProbeError, probe};
+pub use self::retry::{RetryPolicy, RetryStore};
+pub use self::url::{StoreOptions, open};
 
 /// The key of an object below the repository's prefix: `/`-separated segments of `A-Z a-z 0-9 . _ -`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +86,50 @@ pub enum Put {
     Created,
     /// The key was taken: by another writer, or by an own earlier try whose reply was lost. Read it back.
     AlreadyExists,
+}
+
+/// The letter of what is stored under a key: the second segment where it is one letter (`default/m/…`), else `-`.
+fn letter_of(key: &Key) -> char {
+    let mut second = key.as_str().split('/').nth(1).unwrap_or("").chars();
+    match (second.next(), second.next()) {
+        (Some(c), None) if c.is_ascii_lowercase() => c,
+        _ => '-',
+    }
+}
+
+/// Whether a text can be the prefix of a listing: empty, or a key followed by `/`.
+fn check_prefix(prefix: &str) -> StoreResult<()> {
+    let good = prefix.is_empty() || prefix.strip_suffix('/').is_some_and(|p| Key::new(p).is_ok());
+    if good {
+        return Ok(());
+    }
+    Err(StoreError::new(
+        StoreErrorKind::Fatal,
+        Op::List,
+        prefix,
+        "a listing's prefix is empty or a folder ending in '/'",
+    ))
+}
+
+/// Whether a range is one; `Some` is the answer or the error for those that need no request.
+fn check_range(key: &Key, range: &Range<u64>) -> Option<StoreResult<Bytes>> {
+    if range.start == range.end {
+        return Some(Ok(Bytes::new()));
+    }
+    let what = if range.start > range.end {
+        "the range ends before it begins"
+    } else if range.end - range.start > PACK_BYTES_MAX {
+        "the range is larger than any object"
+    } else {
+        return None;
+    };
+    Some(Err(StoreError::new(StoreErrorKind::Fatal, Op::Get, key, what)))
+}
+
+/// The error for a range that an object does not have.
+fn beyond_end(key: &Key, range: &Range<u64>) -> StoreError {
+    let what = format!("bytes {}..{} reach beyond the object's end", range.start, range.end);
+    StoreError::new(StoreErrorKind::Fatal, Op::Get, key, what)
 }
 
 /// One object of a listing.
@@ -132,6 +203,20 @@ pub struct StoreError {
     /// The cause.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl StoreError {
+    /// An error without a deeper cause.
+    pub fn new(kind: StoreErrorKind, op: Op, key: impl fmt::Display, what: impl Into<String>) -> Self {
+        Self { kind, op, key: key.to_string(), what: what.into(), source: None }
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
 }
 
 /// Shorthand.
