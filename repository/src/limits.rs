@@ -64,8 +64,8 @@ pub const BRANCH_CHILDREN_AVG: usize = 128;
 /// A branch is also cut here, counting its children's whole last paths.
 pub const BRANCH_PATH_BYTES_MAX: usize = 1 << 20;
 /// References of one entry: its ids in the leaf, and those in the leaf's usage, must fit `BLOB_BYTES_MAX`.
-pub const NODE_REFS_MAX: usize = 400_000;
-/// The largest file: its segments are references of one leaf (6.1 TiB).
+pub const NODE_REFS_MAX: usize = 320 << 10;
+/// The largest file: its segments are references of one leaf (5 TiB).
 pub const FILE_BYTES_MAX: u64 = NODE_REFS_MAX as u64 * SEGMENT_BYTES;
 /// Attribute sets up to this size are stored once a leaf (labels, ACLs); larger ones with each entry.
 pub const XATTR_SHARED_BYTES_MAX: usize = 512;

@@ -18,6 +18,7 @@ use crate::items::leaf;
 use crate::items::range::Range;
 use crate::items::usage::{NodeRef, Usage};
 use crate::limits;
+use crate::pack::reader::BlobReader;
 use crate::{Error, ErrorKind, Result};
 
 /// Fetches blobs, each checked against its id.
@@ -25,6 +26,13 @@ use crate::{Error, ErrorKind, Result};
 pub trait BlobFetch: Send + Sync {
     /// The plain bytes of a blob.
     async fn get(&self, blob: BlobRef) -> Result<Bytes>;
+}
+
+#[async_trait]
+impl BlobFetch for BlobReader {
+    async fn get(&self, blob: BlobRef) -> Result<Bytes> {
+        Self::get(self, blob).await
+    }
 }
 
 /// A leaf that was read.

@@ -10,7 +10,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use crate::env::Timestamp;
-use crate::ids::{BlobId, BlobRef, PackId, PackRef, Place, Sid};
+use crate::ids::{BlobId, BlobRef, PackId, Place, Sid};
 use crate::items::entry::{Content, Entry, Extent, ExtentData, Kind, Meta, SegmentRef};
 use crate::items::reader::BlobFetch;
 use crate::items::writer::MetaSink;
@@ -18,8 +18,8 @@ use crate::{Error, ErrorKind, Result, limits};
 
 pub(crate) const KEY: [u8; 32] = [7; 32];
 
-pub(crate) fn pack(n: u8) -> PackRef {
-    PackRef { id: PackId { sid: Sid([n; 16]), rnd: [n; 8] }, bytes: 1000 + u64::from(n) }
+pub(crate) fn pack(n: u8) -> PackId {
+    PackId { sid: Sid([n; 16]), rnd: [n; 8] }
 }
 
 /// A blob of pack `n`.

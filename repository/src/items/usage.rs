@@ -10,7 +10,7 @@
 use hashbrown::HashMap;
 
 use crate::codec::{Malformed, Reader, put_signed, put_varint};
-use crate::ids::{BlobId, BlobRef, PackId, PackRef, Place};
+use crate::ids::{BlobId, BlobRef, PackId, Place};
 use crate::limits;
 
 const MAGIC: u8 = b'U';
@@ -44,12 +44,11 @@ impl Usage {
         }
         runs.flush();
         let mut out =
-            Vec::with_capacity(16 + runs.packs.len() * 28 + runs.out.len() + self.nested.len() * 32);
+            Vec::with_capacity(16 + runs.packs.len() * PackId::LEN + runs.out.len() + self.nested.len() * 32);
         out.extend_from_slice(&[MAGIC, VERSION]);
         put_varint(&mut out, runs.packs.len() as u64);
         for pack in &runs.packs {
-            out.extend_from_slice(&pack.id.to_bytes());
-            put_varint(&mut out, pack.bytes);
+            out.extend_from_slice(&pack.to_bytes());
         }
         put_varint(&mut out, self.places.len() as u64);
         put_varint(&mut out, self.nested.len() as u64);
@@ -70,7 +69,9 @@ impl Usage {
         let places_count = r.varint("usage places")?;
         let nested_count = r.count(32, "usage nested")?;
         let all = usize::try_from(places_count).ok().and_then(|n| n.checked_add(nested_count));
-        let all = all.filter(|&n| n <= 2 * (limits::NODE_REFS_MAX + limits::LEAF_ENTRIES_MAX)).ok_or(r.malformed("usage places"))?;
+        let all = all
+            .filter(|&n| n <= 2 * (limits::NODE_REFS_MAX + limits::LEAF_ENTRIES_MAX))
+            .ok_or(r.malformed("usage places"))?;
         let mut places = decode_runs(&mut r, &packs, all)?;
         let nested_places = places.split_off(all - nested_count);
         let mut nested = Vec::with_capacity(nested_count);
@@ -82,16 +83,11 @@ impl Usage {
     }
 }
 
-fn decode_packs(r: &mut Reader<'_>) -> Result<Vec<PackRef>, Malformed> {
-    let count = r.count(PackId::LEN + 1, "usage packs")?;
+fn decode_packs(r: &mut Reader<'_>) -> Result<Vec<PackId>, Malformed> {
+    let count = r.count(PackId::LEN, "usage packs")?;
     let mut packs = Vec::with_capacity(count);
     for _ in 0..count {
-        let id = PackId::from_bytes(r.array("usage pack")?);
-        let bytes = r.varint("usage pack size")?;
-        if bytes > limits::PACK_BYTES_MAX {
-            return Err(r.malformed("usage pack size"));
-        }
-        packs.push(PackRef { id, bytes });
+        packs.push(PackId::from_bytes(r.array("usage pack")?));
     }
     Ok(packs)
 }
@@ -100,8 +96,8 @@ fn decode_packs(r: &mut Reader<'_>) -> Result<Vec<PackRef>, Malformed> {
 /// ordinal lies from where the last run in that pack ended.
 #[derive(Default)]
 struct RunEncoder {
-    packs: Vec<PackRef>,
-    numbers: HashMap<PackRef, usize>,
+    packs: Vec<PackId>,
+    numbers: HashMap<PackId, usize>,
     /// For each pack, the ordinal after its last run.
     next: Vec<u32>,
     /// Pack number, first ordinal, length.
@@ -141,7 +137,7 @@ impl RunEncoder {
     }
 }
 
-fn decode_runs(r: &mut Reader<'_>, packs: &[PackRef], all: usize) -> Result<Vec<Place>, Malformed> {
+fn decode_runs(r: &mut Reader<'_>, packs: &[PackId], all: usize) -> Result<Vec<Place>, Malformed> {
     let mut places = Vec::with_capacity(all.min(4096));
     let mut next = vec![0i64; packs.len()];
     let mut number = 0;

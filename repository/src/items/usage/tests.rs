@@ -46,8 +46,8 @@ fn a_run_costs_the_same_whatever_its_length() {
 #[test]
 fn a_run_longer_than_promised_is_refused() {
     let mut bytes = vec![MAGIC, VERSION, 1];
-    bytes.extend_from_slice(&pack(1).id.to_bytes());
-    bytes.extend_from_slice(&[100, 2, 0]);
+    bytes.extend_from_slice(&pack(1).to_bytes());
+    bytes.extend_from_slice(&[2, 0]);
     let with = |head: u8| Usage::decode(&[&bytes[..], &[head, 0]].concat());
     assert_eq!(with(2).unwrap().places.len(), 2);
     assert_eq!(with(4).unwrap_err().what, "usage run");

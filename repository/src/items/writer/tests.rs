@@ -133,7 +133,9 @@ fn the_largest_file_fits_beside_others() {
     use futures::TryStreamExt as _;
     let segment = |n: usize| {
         let n = n as u32;
-        SegmentRef { segment: blob(1, n * 3), usage: blob((n % 4) as u8, n * 2 + 1) }
+        // Scattered as badly as can be: no run is longer than one.
+        let ordinal = n.wrapping_mul(2_654_435_761) >> 12;
+        SegmentRef { segment: blob((n % 250) as u8, ordinal), usage: blob((n % 249) as u8, ordinal) }
     };
     let list: Vec<_> = (0..limits::NODE_REFS_MAX).map(segment).collect();
     let kind = Kind::File(Content::Segments(list));
@@ -143,6 +145,7 @@ fn the_largest_file_fits_beside_others() {
     let memory = std::sync::Arc::new(Memory::default());
     let root = write(&memory, &entries).root;
     let read: Vec<Entry> =
-        block_on(TreeReader::new(memory, root).stream(crate::items::range::Range::All).try_collect()).unwrap();
+        block_on(TreeReader::new(memory, root).stream(crate::items::range::Range::All).try_collect())
+            .unwrap();
     assert!(read == entries);
 }
