@@ -80,6 +80,10 @@ pub const PATH_BYTES_MAX: usize = 64 << 10;
 pub const NAME_BYTES_MAX: usize = 255;
 /// All extended attributes of one entry.
 pub const XATTR_BYTES_MAX: usize = 1 << 20;
+/// Names of directories that are being walked, in memory; more go to a temporary file.
+pub const LISTED_NAMES_BYTES_MAX: usize = 32 << 20;
+/// Directories on the way down that a walk keeps open: far below the usual 1024 descriptors of a process.
+pub const OPEN_LEVELS_MAX: usize = 256;
 /// Longest symlink target.
 pub const SYMLINK_BYTES_MAX: usize = 64 << 10;
 
