@@ -146,11 +146,6 @@ fn map_error(op: Op, key: &str, error: RawError) -> StoreError {
     let text = chain(&error);
     let no_bucket = ["NoSuchBucket", "ContainerNotFound", "specified bucket does not exist"];
     let (kind, what) = match &error {
-        RawError::NotFound { .. }
-            if op == Op::Put || op == Op::List || no_bucket.iter().any(|t| text.contains(t)) =>
-        {
-            (Kind::Fatal, "the bucket or container does not exist")
-        }
         RawError::NotFound { .. } => (Kind::NotFound, "not found"),
         RawError::PermissionDenied { .. } => (Kind::Denied, "the credentials do not allow it"),
         RawError::Unauthenticated { .. } => (Kind::Denied, "the credentials were not accepted"),
@@ -161,6 +156,13 @@ fn map_error(op: Op, key: &str, error: RawError) -> StoreError {
         RawError::Generic { .. } => classify(&text, has_http_error(&error)),
         _ => (Kind::Fatal, "refused by the store"),
     };
+    // An object that is put or listed can't be missing, so what is missing is what should hold it.
+    let wrong_op = kind == Kind::NotFound && matches!(op, Op::Put | Op::List);
+    let (kind, what) = if wrong_op || no_bucket.iter().any(|t| text.contains(t)) {
+        (Kind::Fatal, "the bucket or container does not exist")
+    } else {
+        (kind, what)
+    };
     StoreError::new(kind, op, key, what).caused_by(error)
 }
 
@@ -170,6 +172,9 @@ fn classify(text: &str, http: bool) -> (StoreErrorKind, &'static str) {
     let status =
         text.split("status code: ").nth(1).and_then(|t| t.get(..3)).and_then(|t| t.parse::<u16>().ok());
     match status {
+        Some(401) => (Kind::Denied, "the credentials were not accepted"),
+        Some(403) => (Kind::Denied, "the credentials do not allow it"),
+        Some(404) => (Kind::NotFound, "not found"),
         Some(507) => (Kind::Full, "the store is full"),
         Some(501) => (Kind::Fatal, "the store can't do this"),
         Some(408 | 425 | 429) => (Kind::Transient, "the store asks to slow down"),
