@@ -75,9 +75,9 @@ impl RemoteStore {
         })
     }
 
-    async fn open(&self, key: &Key, range: Option<Range<u64>>) -> StoreResult<GetResult> {
+    async fn open(&self, key: &Key, range: Option<GetRange>) -> StoreResult<GetResult> {
         let path = self.path(Op::Get, key.as_str())?;
-        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
+        let options = GetOptions { range, ..GetOptions::default() };
         let result = within(0, self.inner.get_opts(&path, options)).await;
         result.map_err(|late| late.into_error(Op::Get, key.as_str()))
     }
@@ -95,6 +95,20 @@ impl RemoteStore {
             return Err(StoreError::new(StoreErrorKind::Transient, Op::Get, key, what));
         }
         Ok(bytes)
+    }
+
+    /// The tail in two requests; `refused` is why one did not do.
+    async fn get_tail_by_size(
+        &self,
+        key: &Key,
+        bytes_max: u64,
+        refused: StoreError,
+    ) -> StoreResult<(Bytes, u64)> {
+        match self.find_size(key).await? {
+            Some(0) => Ok((Bytes::new(), 0)),
+            Some(size) => Ok((self.get_range(key, size.saturating_sub(bytes_max)..size).await?, size)),
+            None => Err(refused),
+        }
     }
 
     /// A 409 leaves open whether the object exists: looks.
@@ -268,7 +282,7 @@ impl Store for RemoteStore {
         if let Some(answer) = check_range(key, &range) {
             return answer;
         }
-        let result = match self.open(key, Some(range.clone())).await {
+        let result = match self.open(key, Some(GetRange::Bounded(range.clone()))).await {
             Ok(result) => result,
             // Stores differ in how they refuse a range; the object's size tells.
             Err(e) if e.kind == StoreErrorKind::Fatal => match self.find_size(key).await {
@@ -281,6 +295,28 @@ impl Store for RemoteStore {
             return Err(beyond_end(key, &range));
         }
         self.receive(key, result).await
+    }
+
+    async fn get_tail(&self, key: &Key, bytes_max: u64) -> StoreResult<(Bytes, u64)> {
+        // No request can ask for the last 0 bytes; one of them more than is wanted does no harm.
+        let result = match self.open(key, Some(GetRange::Suffix(bytes_max.max(1)))).await {
+            Ok(result) => result,
+            // Azure has no ranges from the end, and an empty object has none at all.
+            Err(e) if e.kind == StoreErrorKind::Fatal => {
+                return self.get_tail_by_size(key, bytes_max, e).await;
+            }
+            Err(e) => return Err(e),
+        };
+        let size = result.meta.size;
+        if result.range != (size.saturating_sub(bytes_max.max(1))..size) {
+            let what = format!("bytes {:?} came instead of the last {bytes_max} of {size}", result.range);
+            return Err(StoreError::new(StoreErrorKind::Fatal, Op::Get, key, what));
+        }
+        let mut bytes = self.receive(key, result).await?;
+        if bytes_max == 0 {
+            bytes.clear();
+        }
+        Ok((bytes, size))
     }
 
     async fn find_size(&self, key: &Key) -> StoreResult<Option<u64>> {
