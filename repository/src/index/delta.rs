@@ -6,15 +6,7 @@
 use crate::codec::{Malformed, Reader, put_varint};
 use crate::ids::{BlobId, PackId, PackRef};
 use crate::limits::{INDEX_DELTA_BYTES, PACK_BLOBS_MAX, PACK_BYTES_MAX};
-
-/// What a pack's blobs are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum PackContent {
-    /// Pieces of files.
-    Data,
-    /// Item stream, segments, usage, summaries.
-    Meta,
-}
+use crate::pack::{Footer, PackKind};
 
 /// One pack of a delta.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,15 +14,21 @@ pub struct DeltaPack {
     /// The pack.
     pub pack: PackRef,
     /// What its blobs are.
-    pub content: PackContent,
+    pub kind: PackKind,
     /// Its blobs; the position is the ordinal.
     pub blobs: Vec<BlobId>,
 }
 
-/// Smallest stored form of a pack without blobs: id, size, content, count.
+/// Smallest stored form of a pack without blobs: id, size, kind, count.
 const PACK_BYTES_MIN: usize = PackId::LEN + 3;
 
 impl DeltaPack {
+    /// What a delta says of a pack with this footer.
+    #[must_use]
+    pub fn new(pack: PackRef, kind: PackKind, footer: &Footer) -> Self {
+        Self { pack, kind, blobs: footer.blobs.iter().map(|b| b.id).collect() }
+    }
+
     fn encoded_bytes(&self) -> usize {
         PACK_BYTES_MIN + 16 + self.blobs.len() * 32
     }
@@ -44,10 +42,7 @@ pub fn encode(packs: &[DeltaPack]) -> Vec<u8> {
     for p in packs {
         out.extend_from_slice(&p.pack.id.to_bytes());
         put_varint(&mut out, p.pack.bytes);
-        out.push(match p.content {
-            PackContent::Data => 0,
-            PackContent::Meta => 1,
-        });
+        out.push(p.kind as u8);
         put_varint(&mut out, p.blobs.len() as u64);
         for id in &p.blobs {
             out.extend_from_slice(&id.0);
@@ -67,17 +62,13 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<DeltaPack>, Malformed> {
         if size > PACK_BYTES_MAX {
             return Err(r.malformed("pack size"));
         }
-        let content = match r.byte("pack content")? {
-            0 => PackContent::Data,
-            1 => PackContent::Meta,
-            _ => return Err(r.malformed("pack content")),
-        };
+        let kind = PackKind::from_byte(r.byte("pack kind")?).ok_or(r.malformed("pack kind"))?;
         let blobs = r.count(32, "number of blobs")?;
         if blobs > PACK_BLOBS_MAX {
             return Err(r.malformed("number of blobs"));
         }
         let blobs = (0..blobs).map(|_| r.array("blob id").map(BlobId)).collect::<Result<_, _>>()?;
-        packs.push(DeltaPack { pack: PackRef { id, bytes: size }, content, blobs });
+        packs.push(DeltaPack { pack: PackRef { id, bytes: size }, kind, blobs });
     }
     r.end("end of delta")?;
     Ok(packs)

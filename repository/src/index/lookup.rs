@@ -19,7 +19,7 @@ const SUFFIX: &str = "shard";
 #[derive(Debug)]
 pub struct Index {
     dir: Option<PathBuf>,
-    shards: Vec<(Shard, Option<PathBuf>)>,
+    pub(super) shards: Vec<(Shard, Option<PathBuf>)>,
     table: Table,
     table_entries_max: usize,
     removed: HashSet<PackId>,

@@ -15,8 +15,10 @@ mod lookup;
 pub mod objects;
 pub mod shard;
 mod table;
+#[cfg(test)]
+pub(crate) mod testing;
 
-pub use delta::{DeltaPack, PackContent};
+pub use delta::DeltaPack;
 pub use local::{LocalIndex, LocalOptions, Refreshed};
 pub use lookup::Index;
 

@@ -42,7 +42,7 @@ impl Objects {
     /// Seals `plain` as the object `key`.
     #[must_use]
     pub fn seal(&self, kind: ObjectKind, key: &Key, plain: &[u8]) -> Bytes {
-        seal_object(&self.keys, kind, key, plain, &*self.env.random)
+        seal_object(&self.keys, kind, key, plain, &self.env)
     }
 
     /// Unseals the object `key`.
@@ -79,7 +79,8 @@ impl Objects {
             match self.store.get(key).await {
                 Ok(found) if found == *sealed => return Ok(Whose::Ours),
                 Ok(found) => return Ok(Whose::Others(found)),
-                Err(e) if matches!(e.kind, StoreErrorKind::NotFound | StoreErrorKind::Transient) => failed = Some(e),
+                Err(e) if e.kind == StoreErrorKind::NotFound => {}
+                Err(e) if e.kind == StoreErrorKind::Transient => failed = Some(e),
                 Err(e) => return Err(Error::with_source(ErrorKind::Store, format!("read {key} back"), e)),
             }
         }

@@ -1,12 +1,13 @@
 //! Deltas come back as they were, and damaged ones are refused or read as something else, never with a panic.
 
-use super::{DeltaPack, PackContent, decode, encode, split};
+use super::{DeltaPack, decode, encode, split};
 use crate::ids::{BlobId, PackId, PackRef, Sid};
+use crate::pack::PackKind;
 
 fn pack(n: u8, blobs: usize) -> DeltaPack {
     DeltaPack {
         pack: PackRef { id: PackId { sid: Sid([n; 16]), rnd: [n; 8] }, bytes: 1000 + u64::from(n) },
-        content: if n % 2 == 0 { PackContent::Data } else { PackContent::Meta },
+        kind: if n % 2 == 0 { PackKind::Data } else { PackKind::Meta },
         blobs: (0..blobs).map(|b| BlobId([u8::try_from(b % 256).unwrap(); 32])).collect(),
     }
 }
