@@ -24,6 +24,8 @@ pub struct Index {
     table_entries_max: usize,
     removed: HashSet<PackId>,
     notes: Vec<u8>,
+    /// In the name of the next shard, so that names sort by age.
+    number: u64,
 }
 
 impl Index {
@@ -43,6 +45,7 @@ impl Index {
             table_entries_max,
             removed: HashSet::new(),
             notes: Vec::new(),
+            number: 0,
         }
     }
 
@@ -58,6 +61,7 @@ impl Index {
             }
         }
         found.sort();
+        index.number = found.last().and_then(|p| number(p)).map_or(0, |n| n + 1);
         for path in found {
             match File::open(&path).map_err(ShardError::Io).and_then(|f| Shard::open(&f)) {
                 Ok(shard) => index.shards.push((shard, Some(path))),
@@ -158,7 +162,7 @@ impl Index {
     }
 
     /// Under its final name only when it is whole; two processes never write the same name.
-    fn write(&self, sources: &[Source<'_>], notes: &[u8]) -> Result<(Shard, Option<PathBuf>), ShardError> {
+    fn write(&mut self, sources: &[Source<'_>], notes: &[u8]) -> Result<(Shard, Option<PathBuf>), ShardError> {
         let Some(dir) = &self.dir else {
             let file = merge(sources, &self.removed, notes, tempfile::tempfile()?)?;
             return Ok((Shard::open(&file)?, None));
@@ -166,9 +170,15 @@ impl Index {
         let temporary = tempfile::Builder::new().prefix("part-").tempfile_in(dir)?;
         let file = merge(sources, &self.removed, notes, temporary.reopen()?)?;
         let shard = Shard::open(&file)?;
-        let name = temporary.path().file_name().unwrap_or_default().to_string_lossy().replace("part-", "");
-        let path = dir.join(format!("{name}.{SUFFIX}"));
+        let random = temporary.path().file_name().unwrap_or_default().to_string_lossy().replace("part-", "");
+        let path = dir.join(format!("{:012}-{random}.{SUFFIX}", self.number));
+        self.number += 1;
         temporary.persist_noclobber(&path).map_err(|e| e.error)?;
         Ok((shard, Some(path)))
     }
+}
+
+/// The number in a shard's name.
+fn number(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.split_once('-')?.0.parse().ok()
 }

@@ -156,7 +156,7 @@ impl Shard {
                 && found.is_none_or(|(n, _)| n <= entry.pack)
                 && accept(&pack)
             {
-                found = Some((entry.pack, Place { pack, ordinal: entry.ordinal }));
+                found = Some((entry.pack, Place { pack: pack.id, ordinal: entry.ordinal }));
             }
         }
         found.map(|(_, place)| place)

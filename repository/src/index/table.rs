@@ -46,7 +46,7 @@ impl Table {
         }
         found.map(|n| {
             let e = self.entries[n as usize];
-            Place { pack: self.packs[e.pack as usize], ordinal: e.ordinal }
+            Place { pack: self.packs[e.pack as usize].id, ordinal: e.ordinal }
         })
     }
 

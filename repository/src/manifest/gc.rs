@@ -1,7 +1,7 @@
 //! GC's records, as sessions read them: `open`, `sweep` and `done` of a generation; and quarantine.
 //!
 //! Relocations are stored as: pack name (24) · number of its blobs, then for each: ordinal, new pack name (24), new
-//! pack's size, new ordinal (varints).
+//! ordinal (ordinals as varints).
 
 use prost::Message as _;
 
@@ -77,8 +77,7 @@ fn encode_relocations(relocations: &[Relocation]) -> Vec<u8> {
         put_varint(&mut out, same.len() as u64);
         for r in same {
             put_varint(&mut out, u64::from(r.ordinal));
-            out.extend_from_slice(&r.to.pack.id.to_bytes());
-            put_varint(&mut out, r.to.pack.bytes);
+            out.extend_from_slice(&r.to.pack.to_bytes());
             put_varint(&mut out, u64::from(r.to.ordinal));
         }
     }
@@ -91,10 +90,10 @@ fn decode_relocations(bytes: &[u8]) -> Result<Vec<Relocation>, BadRecord> {
         let (mut r, mut out) = (Reader::new(bytes), Vec::new());
         while !r.is_empty() {
             let pack = PackId::from_bytes(r.array(WHAT)?);
-            for _ in 0..r.count(PackId::LEN + 3, WHAT)? {
+            for _ in 0..r.count(PackId::LEN + 2, WHAT)? {
                 let ordinal = r.u32(WHAT)?;
                 let to = PackId::from_bytes(r.array(WHAT)?);
-                match place(to, r.varint(WHAT)?, r.u32(WHAT)?) {
+                match place(to, r.u32(WHAT)?) {
                     Ok(to) => out.push(Relocation { pack, ordinal, to }),
                     Err(e) => return Ok(Err(e)),
                 }

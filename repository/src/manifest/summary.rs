@@ -26,11 +26,11 @@ pub struct PackUse {
     pub ordinals: OrdinalSet,
 }
 
-/// A place that can't be: the metadata that names it is damaged.
+/// A needed pack that can't be named: its size is not known, or its metadata names blobs beyond any pack's bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("blob {} of pack {} can't be: {why}", .place.ordinal, .place.pack.id)]
-pub struct BadPlace {
-    place: Place,
+#[error("pack {pack} can't be in a summary: {why}")]
+pub struct BadUse {
+    pack: PackId,
     why: &'static str,
 }
 
@@ -38,71 +38,72 @@ pub struct BadPlace {
 /// in: at most one bit for each blob there.
 #[derive(Clone, Debug, Default)]
 pub struct SummaryBuilder {
-    packs: BTreeMap<PackId, (u64, OrdinalSet)>,
+    packs: BTreeMap<PackId, OrdinalSet>,
 }
 
 impl SummaryBuilder {
-    fn pack(&mut self, place: Place) -> Result<&mut OrdinalSet, BadPlace> {
-        let PackRef { id, bytes } = place.pack;
-        if place.ordinal as usize >= PACK_BLOBS_MAX || bytes > PACK_BYTES_MAX {
-            return Err(BadPlace { place, why: "beyond any pack's bounds" });
+    fn pack(&mut self, pack: PackId, last: u32) -> Result<&mut OrdinalSet, BadUse> {
+        if last as usize >= PACK_BLOBS_MAX {
+            return Err(BadUse { pack, why: "a blob beyond any pack's bounds" });
         }
-        let (known, set) = self.packs.entry(id).or_insert_with(|| (bytes, OrdinalSet::default()));
-        if *known == bytes { Ok(set) } else { Err(BadPlace { place, why: "another size is known of the pack" }) }
+        Ok(self.packs.entry(pack).or_default())
     }
 
     /// Adds one blob.
-    pub fn add(&mut self, place: Place) -> Result<(), BadPlace> {
-        self.pack(place)?.insert(place.ordinal);
+    pub fn add(&mut self, place: Place) -> Result<(), BadUse> {
+        self.pack(place.pack, place.ordinal)?.insert(place.ordinal);
         Ok(())
     }
 
-    /// Adds all of another summary, or of a part of one.
-    pub fn add_all(&mut self, uses: &[PackUse]) -> Result<(), BadPlace> {
-        for u in uses {
-            let Some(last) = u.ordinals.last() else { continue };
-            let set = self.pack(Place { pack: u.pack, ordinal: last })?;
-            u.ordinals.runs().for_each(|(start, n)| set.insert_run(start, n));
-        }
+    /// Adds all that is needed of a pack.
+    pub fn add_use(&mut self, pack: PackId, ordinals: &OrdinalSet) -> Result<(), BadUse> {
+        let Some(last) = ordinals.last() else { return Ok(()) };
+        let set = self.pack(pack, last)?;
+        ordinals.runs().for_each(|(start, n)| set.insert_run(start, n));
         Ok(())
     }
 
     /// The packs so far.
-    pub fn packs(&self) -> impl Iterator<Item = PackRef> + '_ {
-        self.packs.iter().map(|(id, (bytes, _))| PackRef { id: *id, bytes: *bytes })
+    pub fn packs(&self) -> impl Iterator<Item = PackId> + '_ {
+        self.packs.keys().copied()
     }
 
-    /// Each pack with what is needed of it, in order of names.
-    pub fn uses(&self) -> impl Iterator<Item = PackUse> + '_ {
-        self.packs.iter().map(|(id, (bytes, ordinals))| PackUse {
-            pack: PackRef { id: *id, bytes: *bytes },
-            ordinals: ordinals.clone(),
-        })
+    /// All packs with what is needed of them, in order of names. `bytes` knows the packs' sizes: the session has put
+    /// them or seen them.
+    pub fn finish(self, mut bytes: impl FnMut(PackId) -> Option<u64>) -> Result<Vec<PackUse>, BadUse> {
+        let name = |(id, ordinals)| match bytes(id) {
+            Some(bytes) if bytes <= PACK_BYTES_MAX => Ok(PackUse { pack: PackRef { id, bytes }, ordinals }),
+            Some(_) => Err(BadUse { pack: id, why: "it is larger than any pack" }),
+            None => Err(BadUse { pack: id, why: "its size is not known" }),
+        };
+        self.packs.into_iter().map(name).collect()
     }
+}
 
-    /// The stored form as one.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        self.pieces().concat()
-    }
+/// The stored form as one.
+#[must_use]
+pub fn encode(uses: &[PackUse]) -> Vec<u8> {
+    let mut out = Vec::new();
+    uses.iter().for_each(|u| encode_one(&mut out, u));
+    out
+}
 
-    /// The stored form, in pieces that each decode alone.
-    #[must_use]
-    pub fn pieces(&self) -> Vec<Vec<u8>> {
-        let (mut out, mut piece) = (Vec::new(), Vec::new());
-        for u in self.uses() {
-            let before = piece.len();
-            encode_one(&mut piece, &u);
-            let long = piece.len() >= SUMMARY_PIECE_BYTES_MAX;
-            if long || (piece.len() >= SUMMARY_PIECE_BYTES_MIN && is_end(u.pack.id, piece.len() - before)) {
-                out.push(std::mem::take(&mut piece));
-            }
+/// The stored form, in pieces that each decode alone.
+#[must_use]
+pub fn pieces(uses: &[PackUse]) -> Vec<Vec<u8>> {
+    let (mut out, mut piece) = (Vec::new(), Vec::new());
+    for u in uses {
+        let before = piece.len();
+        encode_one(&mut piece, u);
+        let long = piece.len() >= SUMMARY_PIECE_BYTES_MAX;
+        if long || (piece.len() >= SUMMARY_PIECE_BYTES_MIN && is_end(u.pack.id, piece.len() - before)) {
+            out.push(std::mem::take(&mut piece));
         }
-        if !piece.is_empty() {
-            out.push(piece);
-        }
-        out
     }
+    if !piece.is_empty() {
+        out.push(piece);
+    }
+    out
 }
 
 /// Whether a pack of which the stored form has these many bytes ends a piece: names are random, so their own bits decide.

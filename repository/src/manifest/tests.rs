@@ -2,7 +2,7 @@
 
 use super::gc::{GcDone, GcOpen, GcSweep, Quarantine, Relocation};
 use super::record::{Outcome, Registration, SessionKind};
-use super::summary::SummaryBuilder;
+use super::summary::{self, SummaryBuilder};
 use super::{BadRecord, Manifest, Summary};
 use crate::env::Timestamp;
 use crate::ids::{BlobId, BlobRef, Generation, PackId, PackRef, Place, Sid};
@@ -12,7 +12,7 @@ pub(crate) fn pack(n: u8) -> PackRef {
 }
 
 pub(crate) fn place(n: u8, ordinal: u32) -> Place {
-    Place { pack: pack(n), ordinal }
+    Place { pack: pack(n).id, ordinal }
 }
 
 pub(crate) fn manifest(volume: &str, started: i64) -> Manifest {
@@ -36,7 +36,7 @@ pub(crate) fn manifest(volume: &str, started: i64) -> Manifest {
         changed: 7,
         root,
         root_usage: BlobRef { id: BlobId([2; 32]), place: place(1, 8) },
-        summary: Summary::Inline(summary.encode()),
+        summary: Summary::Inline(summary::encode(&summary.finish(|_| Some(1000)).unwrap())),
     }
 }
 

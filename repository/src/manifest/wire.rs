@@ -6,8 +6,8 @@ use prost::{Message, Oneof};
 
 use super::{BadRecord, Manifest, Summary};
 use crate::env::Timestamp;
-use crate::ids::{BlobId, BlobRef, Generation, PackId, PackRef, Place, Sid};
-use crate::limits::{PACK_BLOBS_MAX, PACK_BYTES_MAX};
+use crate::ids::{BlobId, BlobRef, Generation, PackId, Place, Sid};
+use crate::limits::PACK_BLOBS_MAX;
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct WireBlobRef {
@@ -15,9 +15,7 @@ pub(super) struct WireBlobRef {
     id: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
     pack: Vec<u8>,
-    #[prost(uint64, tag = "3")]
-    pack_bytes: u64,
-    #[prost(uint32, tag = "4")]
+    #[prost(uint32, tag = "3")]
     ordinal: u32,
 }
 
@@ -137,20 +135,16 @@ pub(super) fn generation(n: u64) -> Result<Generation, BadRecord> {
     if n <= Generation::MAX.0 { Ok(Generation(n)) } else { Err(BadRecord("generation")) }
 }
 
-/// A pack's size and a blob's number as they may be.
-pub(super) fn place(id: PackId, bytes: u64, ordinal: u32) -> Result<Place, BadRecord> {
-    if bytes > PACK_BYTES_MAX || ordinal as usize >= PACK_BLOBS_MAX {
-        return Err(BadRecord("place of a blob"));
-    }
-    Ok(Place { pack: PackRef { id, bytes }, ordinal })
+/// A blob's number as it may be.
+pub(super) fn place(pack: PackId, ordinal: u32) -> Result<Place, BadRecord> {
+    if ordinal as usize >= PACK_BLOBS_MAX { Err(BadRecord("place of a blob")) } else { Ok(Place { pack, ordinal }) }
 }
 
 impl From<&BlobRef> for WireBlobRef {
     fn from(b: &BlobRef) -> Self {
         Self {
             id: b.id.0.to_vec(),
-            pack: b.place.pack.id.to_bytes().to_vec(),
-            pack_bytes: b.place.pack.bytes,
+            pack: b.place.pack.to_bytes().to_vec(),
             ordinal: b.place.ordinal,
         }
     }
@@ -159,7 +153,7 @@ impl From<&BlobRef> for WireBlobRef {
 impl WireBlobRef {
     fn check(&self) -> Result<BlobRef, BadRecord> {
         let pack = PackId::from_bytes(array(&self.pack, "pack name")?);
-        let place = place(pack, self.pack_bytes, self.ordinal)?;
+        let place = place(pack, self.ordinal)?;
         Ok(BlobRef { id: BlobId(array(&self.id, "blob id")?), place })
     }
 }

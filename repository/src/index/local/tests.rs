@@ -41,7 +41,7 @@ async fn looks_for_new_deltas_at_most_as_often_as_told() {
     publish(&world, 1, 0, pack(1), 10).await;
     let index = open(&world, None);
     world.at(100);
-    assert_eq!(found(&index, 10).await, Some(Place { pack: pack(1), ordinal: 0 }));
+    assert_eq!(found(&index, 10).await, Some(Place { pack: pack(1).id, ordinal: 0 }));
     publish(&world, 2, 0, pack(2), 20).await;
     world.at(109);
     assert_eq!((found(&index, 20).await, world.store.count(Op::List)), (None, 1));
@@ -67,7 +67,7 @@ async fn the_next_process_reads_new_deltas_only() {
     second.save().unwrap();
     let third = open(&world, Some(dir.path()));
     assert_eq!((third.refresh().await.unwrap().deltas, third.len()), (0, 21));
-    assert_eq!(found(&third, 30).await, Some(Place { pack: pack(30), ordinal: 0 }));
+    assert_eq!(found(&third, 30).await, Some(Place { pack: pack(30).id, ordinal: 0 }));
     std::fs::remove_dir_all(dir.path()).unwrap();
     let fourth = open(&world, Some(dir.path()));
     assert_eq!((fourth.refresh().await.unwrap().deltas, fourth.len()), (21, 21));
@@ -94,6 +94,6 @@ async fn packs_that_are_gone_are_forgotten() {
     let index = open(&world, None);
     index.refresh().await.unwrap();
     index.remove_packs([pack(2).id]);
-    assert_eq!(found(&index, 10).await, Some(Place { pack: pack(1), ordinal: 0 }));
+    assert_eq!(found(&index, 10).await, Some(Place { pack: pack(1).id, ordinal: 0 }));
     assert_eq!(index.find_where(&[id(10)], |p| p != pack(1).id), [None]);
 }

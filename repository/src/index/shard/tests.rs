@@ -34,7 +34,7 @@ fn finds_every_entry_at_any_size() {
     for entries in [0, 1, 2, 63, 64, 200, 20_000] {
         let shard = open(&written(entries)).unwrap();
         for n in 0..entries {
-            let place = Place { pack: pack(u8::try_from(n % 2).unwrap()), ordinal: n };
+            let place = Place { pack: pack(u8::try_from(n % 2).unwrap()).id, ordinal: n };
             assert_eq!(shard.find(&prefix(&id(n)), &mut |_| true), Some(place));
         }
         assert_eq!(shard.find(&prefix(&id(entries)), &mut |_| true), None);

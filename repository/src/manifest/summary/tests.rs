@@ -1,10 +1,10 @@
 //! Summaries keep exactly what was added, in pieces that mostly stay the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 
-use super::{OrdinalSet, PackUse, SummaryBuilder, decode};
+use super::{OrdinalSet, PackUse, SummaryBuilder, decode, encode, pieces};
 use crate::ids::{PackId, PackRef, Place, Sid};
 
 fn pack(n: u32) -> PackRef {
@@ -47,35 +47,42 @@ proptest! {
     }
 }
 
+fn sizes() -> impl FnMut(PackId) -> Option<u64> {
+    let all: BTreeMap<_, _> = (0..20_000).map(|n| (pack(n).id, pack(n).bytes)).collect();
+    move |id| all.get(&id).copied()
+}
+
 #[test]
 fn comes_back_as_it_was() {
     let mut builder = SummaryBuilder::default();
     for n in (0..200).rev() {
         for ordinal in (0..100).filter(|o| (o * n) % 7 != 1) {
-            builder.add(Place { pack: pack(n), ordinal }).unwrap();
+            builder.add(Place { pack: pack(n).id, ordinal }).unwrap();
         }
     }
-    let uses = decode(&builder.encode()).unwrap();
-    assert_eq!(uses, builder.uses().collect::<Vec<_>>());
-    assert_eq!((uses.len(), builder.packs().count()), (200, 200));
+    assert_eq!(builder.packs().count(), 200);
+    let uses = builder.finish(sizes()).unwrap();
+    assert_eq!(decode(&encode(&uses)).unwrap(), uses);
+    assert_eq!(uses.iter().find(|u| u.pack == pack(3)).unwrap().ordinals.len(), 86);
     let mut again = SummaryBuilder::default();
-    again.add_all(&uses).unwrap();
-    again.add_all(&uses).unwrap();
-    assert_eq!(again.encode(), builder.encode());
+    for u in uses.iter().chain(&uses) {
+        again.add_use(u.pack.id, &u.ordinals).unwrap();
+    }
+    assert_eq!(again.finish(sizes()).unwrap(), uses);
     assert!(decode(&[]).unwrap().is_empty());
 }
 
-fn large(skip: u32) -> SummaryBuilder {
+fn large(skip: u32) -> Vec<Vec<u8>> {
     let mut builder = SummaryBuilder::default();
     for n in (0..20_000).filter(|n| *n != skip) {
-        builder.add_all(&[PackUse { pack: pack(n), ordinals: (0..n % 50 + 1).collect() }]).unwrap();
+        builder.add_use(pack(n).id, &(0..n % 50 + 1).collect()).unwrap();
     }
-    builder
+    pieces(&builder.finish(sizes()).unwrap())
 }
 
 #[test]
 fn a_change_changes_few_pieces() {
-    let (old, new) = (large(1_000_000).pieces(), large(777).pieces());
+    let (old, new) = (large(1_000_000), large(777));
     assert!(old.len() > 8, "{}", old.len());
     assert!(old.iter().all(|p| p.len() <= crate::limits::SUMMARY_PIECE_BYTES_MAX + 200));
     let known: BTreeSet<_> = old.iter().collect();
@@ -84,23 +91,21 @@ fn a_change_changes_few_pieces() {
 }
 
 #[test]
-fn impossible_places_are_refused() {
+fn impossible_uses_are_refused() {
     let mut builder = SummaryBuilder::default();
-    builder.add(Place { pack: pack(1), ordinal: 3 }).unwrap();
-    let other_size = PackRef { bytes: 99, ..pack(1) };
-    assert!(builder.add(Place { pack: other_size, ordinal: 3 }).is_err());
-    assert!(builder.add(Place { pack: pack(1), ordinal: 1 << 20 }).is_err());
-    assert!(builder.add(Place { pack: PackRef { bytes: 1 << 40, ..pack(2) }, ordinal: 0 }).is_err());
+    assert!(builder.add(Place { pack: pack(1).id, ordinal: 1 << 20 }).is_err());
+    builder.add(Place { pack: pack(1).id, ordinal: (1 << 20) - 1 }).unwrap();
+    assert!(builder.clone().finish(|_| None).is_err());
+    assert!(builder.clone().finish(|_| Some(1 << 40)).is_err());
+    assert!(builder.finish(|_| Some(1 << 20)).is_ok());
 }
 
 #[test]
 fn damaged_forms_are_refused_or_something_else() {
-    let mut builder = SummaryBuilder::default();
-    for n in 0..3 {
-        builder.add_all(&[PackUse { pack: pack(n), ordinals: [1, 2, 3, 9, 500].into_iter().collect() }]).unwrap();
-    }
-    let whole = builder.encode();
-    let uses = decode(&whole).unwrap();
+    let ordinals: OrdinalSet = [1, 2, 3, 9, 500].into_iter().collect();
+    let mut uses: Vec<_> = (0..3).map(|n| PackUse { pack: pack(n), ordinals: ordinals.clone() }).collect();
+    uses.sort_by_key(|u| u.pack.id);
+    let whole = encode(&uses);
     for n in 0..whole.len() {
         assert_ne!(decode(&whole[..n]).ok().as_ref(), Some(&uses));
         for bit in 0..8 {
