@@ -162,7 +162,11 @@ impl Index {
     }
 
     /// Under its final name only when it is whole; two processes never write the same name.
-    fn write(&mut self, sources: &[Source<'_>], notes: &[u8]) -> Result<(Shard, Option<PathBuf>), ShardError> {
+    fn write(
+        &mut self,
+        sources: &[Source<'_>],
+        notes: &[u8],
+    ) -> Result<(Shard, Option<PathBuf>), ShardError> {
         let Some(dir) = &self.dir else {
             let file = merge(sources, &self.removed, notes, tempfile::tempfile()?)?;
             return Ok((Shard::open(&file)?, None));

@@ -97,8 +97,15 @@ impl Shard {
         let fanout_at = entries.checked_mul(ENTRY)?.checked_add(HEADER)?;
         let packs_at = fanout_at.checked_add(((1usize << bits) + 1) * 4)?;
         let notes_at = packs_at.checked_add(packs.checked_mul(PACK)?)?;
-        (notes_at.checked_add(notes)? == map.len())
-            .then_some(Self { map, entries, packs, bits, fanout_at, packs_at, notes_at })
+        (notes_at.checked_add(notes)? == map.len()).then_some(Self {
+            map,
+            entries,
+            packs,
+            bits,
+            fanout_at,
+            packs_at,
+            notes_at,
+        })
     }
 
     fn start(&self, bucket: usize) -> usize {
@@ -190,7 +197,8 @@ impl ShardWriter {
 
     /// Adds an entry; they come in order of their prefixes.
     pub(crate) fn push(&mut self, entry: &Entry) -> Result<(), ShardError> {
-        self.entries = self.entries.checked_add(1).ok_or(ShardError::Damaged("too many entries for one file"))?;
+        self.entries =
+            self.entries.checked_add(1).ok_or(ShardError::Damaged("too many entries for one file"))?;
         self.fanout[bucket(&entry.prefix, self.bits) + 1] = self.entries;
         let mut bytes = [0; ENTRY];
         bytes[..16].copy_from_slice(&entry.prefix);

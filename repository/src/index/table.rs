@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 
 use super::{Entry, Prefix};
-use crate::ids::{BlobId, Place, PackRef};
+use crate::ids::{BlobId, PackRef, Place};
 
 /// Blobs of the packs that were added since the last flush.
 #[derive(Debug, Default)]
@@ -40,7 +40,10 @@ impl Table {
         let mut found: Option<u32> = None;
         for n in same {
             let entry = &self.entries[n as usize];
-            if entry.prefix == *prefix && found.is_none_or(|f| f < n) && accept(&self.packs[entry.pack as usize]) {
+            if entry.prefix == *prefix
+                && found.is_none_or(|f| f < n)
+                && accept(&self.packs[entry.pack as usize])
+            {
                 found = Some(n);
             }
         }

@@ -177,7 +177,8 @@ impl Quarantine {
     /// The stored form (before sealing).
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        WireQuarantine { pack: self.pack.to_bytes().to_vec(), ordinals: self.ordinals.clone() }.encode_to_vec()
+        WireQuarantine { pack: self.pack.to_bytes().to_vec(), ordinals: self.ordinals.clone() }
+            .encode_to_vec()
     }
 
     /// Reads what [`Quarantine::encode`] wrote.

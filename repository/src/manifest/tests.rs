@@ -41,7 +41,11 @@ pub(crate) fn manifest(volume: &str, started: i64) -> Manifest {
 }
 
 /// Flips every bit and cuts everywhere: never a panic, and never the same value unless nothing says so.
-fn check<T: PartialEq + std::fmt::Debug>(value: &T, encoded: &[u8], decode: impl Fn(&[u8]) -> Result<T, BadRecord>) {
+fn check<T: PartialEq + std::fmt::Debug>(
+    value: &T,
+    encoded: &[u8],
+    decode: impl Fn(&[u8]) -> Result<T, BadRecord>,
+) {
     assert_eq!(&decode(encoded).unwrap(), value);
     for n in 0..encoded.len() {
         let _ = decode(&encoded[..n]);
@@ -69,7 +73,9 @@ fn outcomes() {
 
 #[test]
 fn registrations() {
-    for (kind, snapshot) in [(SessionKind::Write, None), (SessionKind::Read, Some(Sid([7; 16]))), (SessionKind::Gc, None)] {
+    for (kind, snapshot) in
+        [(SessionKind::Write, None), (SessionKind::Read, Some(Sid([7; 16]))), (SessionKind::Gc, None)]
+    {
         let r = Registration {
             generation: Generation(12),
             kind,
@@ -113,7 +119,10 @@ fn void_is_what_is_frozen_and_not_in_the_catalogue() {
 
 #[test]
 fn catalogues_out_of_order_or_beyond_the_frozen_generation_are_refused() {
-    for catalogue in [vec![(Generation(1), Sid([5; 16])), (Generation(0), Sid([1; 16]))], vec![(Generation(3), Sid([1; 16]))]] {
+    for catalogue in [
+        vec![(Generation(1), Sid([5; 16])), (Generation(0), Sid([1; 16]))],
+        vec![(Generation(3), Sid([1; 16]))],
+    ] {
         let done = GcDone { frozen: Generation(2), catalogue, relocations: Vec::new() };
         assert!(GcDone::decode(&done.encode()).is_err());
     }

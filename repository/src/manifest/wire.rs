@@ -137,16 +137,16 @@ pub(super) fn generation(n: u64) -> Result<Generation, BadRecord> {
 
 /// A blob's number as it may be.
 pub(super) fn place(pack: PackId, ordinal: u32) -> Result<Place, BadRecord> {
-    if ordinal as usize >= PACK_BLOBS_MAX { Err(BadRecord("place of a blob")) } else { Ok(Place { pack, ordinal }) }
+    if ordinal as usize >= PACK_BLOBS_MAX {
+        Err(BadRecord("place of a blob"))
+    } else {
+        Ok(Place { pack, ordinal })
+    }
 }
 
 impl From<&BlobRef> for WireBlobRef {
     fn from(b: &BlobRef) -> Self {
-        Self {
-            id: b.id.0.to_vec(),
-            pack: b.place.pack.to_bytes().to_vec(),
-            ordinal: b.place.ordinal,
-        }
+        Self { id: b.id.0.to_vec(), pack: b.place.pack.to_bytes().to_vec(), ordinal: b.place.ordinal }
     }
 }
 

@@ -92,16 +92,21 @@ async fn get_latest(
             return Ok(Snapshot { id: name.sid, manifest: *manifest });
         }
     }
-    Err(Error::new(ErrorKind::NotFound, match volume {
-        Some(volume) => format!("there is no snapshot of volume {volume}"),
-        None => "the repository has no snapshots".to_owned(),
-    }))
+    Err(Error::new(
+        ErrorKind::NotFound,
+        match volume {
+            Some(volume) => format!("there is no snapshot of volume {volume}"),
+            None => "the repository has no snapshots".to_owned(),
+        },
+    ))
 }
 
 async fn get_by_prefix(objects: &Objects, spec: &str, volume: Option<&str>) -> Result<Snapshot> {
     let digits = spec.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if !digits || !(PREFIX_DIGITS_MIN..=32).contains(&spec.len()) {
-        let what = format!("{spec:?} names no snapshot: give `latest`, an id, or its first {PREFIX_DIGITS_MIN} digits or more");
+        let what = format!(
+            "{spec:?} names no snapshot: give `latest`, an id, or its first {PREFIX_DIGITS_MIN} digits or more"
+        );
         return Err(Error::new(ErrorKind::Input, what));
     }
     let mut names: Vec<(Generation, Sid)> = history::list_outcomes(objects).await?;
@@ -118,11 +123,17 @@ async fn get_by_prefix(objects: &Objects, spec: &str, volume: Option<&str>) -> R
     if let Some(e) = damaged {
         return Err(e.context(format!("find snapshot {spec}")));
     }
-    let other = found.iter().find(|s| volume.is_some_and(|v| v != s.manifest.volume)).map(|s| s.manifest.volume.clone());
+    let other = found
+        .iter()
+        .find(|s| volume.is_some_and(|v| v != s.manifest.volume))
+        .map(|s| s.manifest.volume.clone());
     found.retain(|s| volume.is_none_or(|v| v == s.manifest.volume));
     if found.len() > 1 {
         let ids: Vec<_> = found.iter().map(|s| format!("{} ({})", s.id, s.manifest.volume)).collect();
-        return Err(Error::new(ErrorKind::Input, format!("{spec} is the beginning of several: {}", ids.join(", "))));
+        return Err(Error::new(
+            ErrorKind::Input,
+            format!("{spec} is the beginning of several: {}", ids.join(", ")),
+        ));
     }
     found.pop().ok_or_else(|| {
         let what = match other {
@@ -168,7 +179,9 @@ async fn stats_in(objects: &Objects) -> Result<Stats> {
         *counted = (counted.0 + 1, counted.1.saturating_add(object.bytes));
     }
     let key = Layout::repo_json();
-    if let Some(bytes) = objects.store.find_size(&key).await.context(ErrorKind::Store, || format!("look for {key}"))? {
+    if let Some(bytes) =
+        objects.store.find_size(&key).await.context(ErrorKind::Store, || format!("look for {key}"))?
+    {
         stats.stored.insert("description".to_owned(), (1, bytes));
     }
     Ok(stats)

@@ -25,7 +25,9 @@ impl Commit {
     pub fn or_error(self) -> Result<()> {
         match self {
             Self::Committed => Ok(()),
-            Self::Fenced(reason) => Err(Error::new(ErrorKind::Fenced, format!("the session was fenced: {reason}"))),
+            Self::Fenced(reason) => {
+                Err(Error::new(ErrorKind::Fenced, format!("the session was fenced: {reason}")))
+            }
         }
     }
 }

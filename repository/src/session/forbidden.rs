@@ -94,7 +94,12 @@ async fn load_relocations(objects: &Objects, generation: Generation, open: &GcOp
 /// See [`Relocations::load_newest`].
 pub(super) async fn load_newest_relocations(objects: &Objects) -> Result<Relocations> {
     let keys = objects.list(&objects.layout.folder(ObjectKind::Gc), None).await?;
-    let newest = keys.iter().filter_map(|k| objects.layout.parse_gc(k)).filter(|(_, r)| *r == "open").map(|(g, _)| g).max();
+    let newest = keys
+        .iter()
+        .filter_map(|k| objects.layout.parse_gc(k))
+        .filter(|(_, r)| *r == "open")
+        .map(|(g, _)| g)
+        .max();
     let Some(generation) = newest else { return Ok(Relocations::default()) };
     match find_gc(objects, generation, "open", GcOpen::decode).await? {
         Some(open) => load_relocations(objects, generation, &open).await,

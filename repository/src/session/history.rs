@@ -144,8 +144,7 @@ impl History {
     /// Snapshots, newest first: all, or those of one volume.
     #[must_use]
     pub fn newest_first(&self, volume: Option<&str>) -> Vec<&SnapshotName> {
-        let mut names: Vec<_> =
-            self.names.iter().filter(|n| volume.is_none_or(|v| n.volume == v)).collect();
+        let mut names: Vec<_> = self.names.iter().filter(|n| volume.is_none_or(|v| n.volume == v)).collect();
         names.sort_by_key(|n| std::cmp::Reverse((n.started, n.sid)));
         names
     }

@@ -6,8 +6,8 @@
 
 mod commit;
 mod existence;
-pub mod history;
 mod forbidden;
+pub mod history;
 mod register;
 mod relocations;
 mod writer;
@@ -162,7 +162,11 @@ impl Session {
 
     /// W4: the newest snapshot of a volume that is committed, not void and not forgotten, by what the store says now.
     /// `cache_dir` keeps the names of snapshots, so that the next session reads new outcomes only.
-    pub async fn find_parent(&self, volume: &str, cache_dir: Option<&Path>) -> Result<Option<(Sid, Manifest)>> {
+    pub async fn find_parent(
+        &self,
+        volume: &str,
+        cache_dir: Option<&Path>,
+    ) -> Result<Option<(Sid, Manifest)>> {
         let history = History::load(&self.objects, cache_dir).await?;
         for name in history.newest_first(Some(volume)) {
             // The cache said which; only the store says what, and whether it still counts.

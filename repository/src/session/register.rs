@@ -51,7 +51,12 @@ pub(super) async fn register(objects: &Objects, who: &Who) -> Result<Registered>
 }
 
 /// W2: a new random sid for each registration, never one that was used before.
-async fn put_registration(objects: &Objects, who: &Who, generation: Generation, carries: &[Sid]) -> Result<Sid> {
+async fn put_registration(
+    objects: &Objects,
+    who: &Who,
+    generation: Generation,
+    carries: &[Sid],
+) -> Result<Sid> {
     let registration = Registration {
         generation,
         kind: who.kind,

@@ -56,7 +56,11 @@ impl Session {
     /// W6: publishes packs that are put, so that others find their blobs. Never before all of them are.
     pub async fn publish_delta(&self, packs: &[DeltaPack]) -> Result<()> {
         for part in delta::split(packs) {
-            let key = self.objects.layout.delta(self.generation, self.sid, self.deltas.fetch_add(1, Ordering::Relaxed));
+            let key = self.objects.layout.delta(
+                self.generation,
+                self.sid,
+                self.deltas.fetch_add(1, Ordering::Relaxed),
+            );
             let sealed = self.objects.seal(ObjectKind::Delta, &key, &delta::encode(part));
             if let Whose::Others(_) = self.objects.put_own(&key, &sealed).await? {
                 return Err(Error::new(ErrorKind::Damaged, format!("{key} is there and is not ours")));

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::{LocalIndex, LocalOptions, note, parse_note};
 use crate::ids::{Generation, PackRef, Place, Sid};
-use crate::index::tests::{id, pack};
 use crate::index::testing::World;
+use crate::index::tests::{id, pack};
 use crate::index::{DeltaPack, Lookup as _, delta};
 use crate::layout::ObjectKind;
 use crate::pack::PackKind;

@@ -9,7 +9,8 @@ use crate::index::tests::{id, pack};
 use crate::index::{Entry, prefix};
 
 fn written(entries: u32) -> Vec<u8> {
-    let mut sorted: Vec<_> = (0..entries).map(|n| Entry { prefix: prefix(&id(n)), pack: n % 2, ordinal: n }).collect();
+    let mut sorted: Vec<_> =
+        (0..entries).map(|n| Entry { prefix: prefix(&id(n)), pack: n % 2, ordinal: n }).collect();
     sorted.sort();
     let file = tempfile::tempfile().unwrap();
     let mut writer = ShardWriter::create(file, sorted.len()).unwrap();

@@ -74,7 +74,9 @@ impl OrdinalSet {
     #[must_use]
     pub fn contains(&self, ordinal: u32) -> bool {
         match &self.0 {
-            Form::Runs(runs) => runs.get(runs.partition_point(|r| r.1 <= ordinal)).is_some_and(|r| r.0 <= ordinal),
+            Form::Runs(runs) => {
+                runs.get(runs.partition_point(|r| r.1 <= ordinal)).is_some_and(|r| r.0 <= ordinal)
+            }
             Form::Bits(bits) => bits.get(ordinal as usize / 64).is_some_and(|w| w >> (ordinal % 64) & 1 == 1),
         }
     }
