@@ -1,1 +1,3 @@
-//! placeholder
+//! What the integration tests of the whole need: servers in the tests' own process.
+
+pub mod s3;

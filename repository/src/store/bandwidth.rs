@@ -99,6 +99,12 @@ impl Store for BandwidthStore {
         self.inner.get_range(key, range).await
     }
 
+    async fn get_tail(&self, key: &Key, bytes_max: u64) -> StoreResult<(Bytes, u64)> {
+        let (bytes, size) = self.inner.get_tail(key, bytes_max).await?;
+        take(self.down.as_ref(), bytes.len() as u64).await;
+        Ok((bytes, size))
+    }
+
     async fn find_size(&self, key: &Key) -> StoreResult<Option<u64>> {
         self.inner.find_size(key).await
     }

@@ -207,6 +207,10 @@ impl Store for CachedStore {
         self.inner.get_range(key, range).await
     }
 
+    async fn get_tail(&self, key: &Key, bytes_max: u64) -> StoreResult<(Bytes, u64)> {
+        self.inner.get_tail(key, bytes_max).await
+    }
+
     async fn find_size(&self, key: &Key) -> StoreResult<Option<u64>> {
         self.inner.find_size(key).await
     }

@@ -27,6 +27,7 @@ pub async fn check(store: Arc<dyn Store>) -> Result<(), Broken> {
     suite.list_after_write().await?;
     suite.list_in_order().await?;
     suite.read_ranges().await?;
+    suite.read_tails().await?;
     suite.read_big_and_empty().await?;
     suite.miss_what_is_absent().await?;
     suite.delete().await?;
@@ -182,6 +183,29 @@ impl Suite {
         Ok(())
     }
 
+    async fn read_tails(&self) -> Result<(), Broken> {
+        let body = pattern(1000, 5);
+        self.put("tail/full", body.clone()).await?;
+        self.put("tail/empty", "").await?;
+        for bytes_max in [0, 1, 100, 999, 1000, 1001, 1 << 20] {
+            let (tail, size) =
+                self.store.get_tail(&key("tail/full")?, bytes_max).await.map_err(failed("get of a tail"))?;
+            let expected = &body[1000 - bytes_max.min(1000) as usize..];
+            ensure(tail == expected && size == 1000, || {
+                format!("the last {bytes_max} of 1000 bytes came as {} of {size}", tail.len())
+            })?;
+            let (tail, size) = self
+                .store
+                .get_tail(&key("tail/empty")?, bytes_max)
+                .await
+                .map_err(failed("get of no tail"))?;
+            ensure(tail.is_empty() && size == 0, || {
+                format!("an empty object has a tail: {} of {size}", tail.len())
+            })?;
+        }
+        Ok(())
+    }
+
     async fn read_big_and_empty(&self) -> Result<(), Broken> {
         let big = pattern((33 << 20) + 17, 4);
         let size = big.len() as u64;
@@ -207,18 +231,22 @@ impl Suite {
 
     async fn miss_what_is_absent(&self) -> Result<(), Broken> {
         self.put("miss/there", "x").await?;
-        for name in ["miss/absent", "nowhere/absent", "miss/there/below", "miss"] {
+        for name in ["miss/absent", "nowhere/absent", "miss/there/below"] {
             let key = key(name)?;
             let is_missing = |e: StoreError| e.kind == StoreErrorKind::NotFound;
             let got = self.store.get(&key).await.err().is_some_and(is_missing);
             ensure(got, || format!("get of {name} is not `not found`"))?;
             let ranged = self.store.get_range(&key, 0..1).await.err().is_some_and(is_missing);
             ensure(ranged, || format!("ranged get of {name} is not `not found`"))?;
+            let tail = self.store.get_tail(&key, 10).await.err().is_some_and(is_missing);
+            ensure(tail, || format!("get of the tail of {name} is not `not found`"))?;
             let size = self.store.find_size(&key).await.map_err(failed("head"))?;
             ensure(size.is_none(), || format!("{name} has the size {size:?}"))?;
             self.store.delete(&key).await.map_err(failed("delete of what is absent"))?;
         }
-        ensure(self.get("miss/there").await? == "x", || "deleting a folder took its object away".to_owned())
+        ensure(self.get("miss/there").await? == "x", || {
+            "deleting what is absent took an object away".to_owned()
+        })
     }
 
     async fn delete(&self) -> Result<(), Broken> {

@@ -163,6 +163,13 @@ impl Store for CountedStore {
         Ok(got)
     }
 
+    async fn get_tail(&self, key: &Key, bytes_max: u64) -> StoreResult<(Bytes, u64)> {
+        self.counts.request(Op::Get, letter_of(key));
+        let (got, size) = self.counts.done(Op::Get, self.inner.get_tail(key, bytes_max).await)?;
+        self.counts.bytes(Op::Get, got.len());
+        Ok((got, size))
+    }
+
     async fn find_size(&self, key: &Key) -> StoreResult<Option<u64>> {
         self.counts.request(Op::Head, letter_of(key));
         self.counts.done(Op::Head, self.inner.find_size(key).await)

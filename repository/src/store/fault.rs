@@ -267,6 +267,12 @@ impl Store for FaultStore {
         reply(fate, Op::Get, key.as_str(), result)
     }
 
+    async fn get_tail(&self, key: &Key, bytes_max: u64) -> StoreResult<(Bytes, u64)> {
+        let fate = self.before(Op::Get, key.as_str()).await?;
+        let result = self.inner.get_tail(key, bytes_max).await.map(|(bytes, size)| (harm(fate, bytes), size));
+        reply(fate, Op::Get, key.as_str(), result)
+    }
+
     async fn find_size(&self, key: &Key) -> StoreResult<Option<u64>> {
         let fate = self.before(Op::Head, key.as_str()).await?;
         let result = self.inner.find_size(key).await;

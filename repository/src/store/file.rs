@@ -328,6 +328,14 @@ impl Folder {
         Ok(bytes.into())
     }
 
+    fn get_tail(&self, key: &Key, bytes_max: u64) -> StoreResult<(Bytes, u64)> {
+        let (file, size) = self.open_object(key)?;
+        let mut bytes = vec![0; usize::try_from(size.min(bytes_max).min(PACK_BYTES_MAX)).unwrap_or(0)];
+        let start = size - bytes.len() as u64;
+        file.read_exact_at(&mut bytes, start).map_err(|e| map_io(Op::Get, key, "can't read", e))?;
+        Ok((bytes.into(), size))
+    }
+
     fn find_size(&self, key: &Key) -> StoreResult<Option<u64>> {
         self.check(Op::Head, key)?;
         match rustix::fs::statat(&self.root, key.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
@@ -390,6 +398,11 @@ impl Store for FileStore {
         }
         let key = key.clone();
         self.run(Op::Get, move |folder| folder.get_range(&key, &range)).await
+    }
+
+    async fn get_tail(&self, key: &Key, bytes_max: u64) -> StoreResult<(Bytes, u64)> {
+        let key = key.clone();
+        self.run(Op::Get, move |folder| folder.get_tail(&key, bytes_max)).await
     }
 
     async fn find_size(&self, key: &Key) -> StoreResult<Option<u64>> {

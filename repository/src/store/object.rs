@@ -75,9 +75,9 @@ impl RemoteStore {
         })
     }
 
-    async fn open(&self, key: &Key, range: Option<Range<u64>>) -> StoreResult<GetResult> {
+    async fn open(&self, key: &Key, range: Option<GetRange>) -> StoreResult<GetResult> {
         let path = self.path(Op::Get, key.as_str())?;
-        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
+        let options = GetOptions { range, ..GetOptions::default() };
         let result = within(0, self.inner.get_opts(&path, options)).await;
         result.map_err(|late| late.into_error(Op::Get, key.as_str()))
     }
@@ -95,6 +95,20 @@ impl RemoteStore {
             return Err(StoreError::new(StoreErrorKind::Transient, Op::Get, key, what));
         }
         Ok(bytes)
+    }
+
+    /// The tail in two requests; `refused` is why one did not do.
+    async fn get_tail_by_size(
+        &self,
+        key: &Key,
+        bytes_max: u64,
+        refused: StoreError,
+    ) -> StoreResult<(Bytes, u64)> {
+        match self.find_size(key).await? {
+            Some(0) => Ok((Bytes::new(), 0)),
+            Some(size) => Ok((self.get_range(key, size.saturating_sub(bytes_max)..size).await?, size)),
+            None => Err(refused),
+        }
     }
 
     /// A 409 leaves open whether the object exists: looks.
@@ -146,11 +160,6 @@ fn map_error(op: Op, key: &str, error: RawError) -> StoreError {
     let text = chain(&error);
     let no_bucket = ["NoSuchBucket", "ContainerNotFound", "specified bucket does not exist"];
     let (kind, what) = match &error {
-        RawError::NotFound { .. }
-            if op == Op::Put || op == Op::List || no_bucket.iter().any(|t| text.contains(t)) =>
-        {
-            (Kind::Fatal, "the bucket or container does not exist")
-        }
         RawError::NotFound { .. } => (Kind::NotFound, "not found"),
         RawError::PermissionDenied { .. } => (Kind::Denied, "the credentials do not allow it"),
         RawError::Unauthenticated { .. } => (Kind::Denied, "the credentials were not accepted"),
@@ -161,6 +170,13 @@ fn map_error(op: Op, key: &str, error: RawError) -> StoreError {
         RawError::Generic { .. } => classify(&text, has_http_error(&error)),
         _ => (Kind::Fatal, "refused by the store"),
     };
+    // An object that is put or listed can't be missing, so what is missing is what should hold it.
+    let wrong_op = kind == Kind::NotFound && matches!(op, Op::Put | Op::List);
+    let (kind, what) = if wrong_op || no_bucket.iter().any(|t| text.contains(t)) {
+        (Kind::Fatal, "the bucket or container does not exist")
+    } else {
+        (kind, what)
+    };
     StoreError::new(kind, op, key, what).caused_by(error)
 }
 
@@ -170,6 +186,9 @@ fn classify(text: &str, http: bool) -> (StoreErrorKind, &'static str) {
     let status =
         text.split("status code: ").nth(1).and_then(|t| t.get(..3)).and_then(|t| t.parse::<u16>().ok());
     match status {
+        Some(401) => (Kind::Denied, "the credentials were not accepted"),
+        Some(403) => (Kind::Denied, "the credentials do not allow it"),
+        Some(404) => (Kind::NotFound, "not found"),
         Some(507) => (Kind::Full, "the store is full"),
         Some(501) => (Kind::Fatal, "the store can't do this"),
         Some(408 | 425 | 429) => (Kind::Transient, "the store asks to slow down"),
@@ -263,7 +282,7 @@ impl Store for RemoteStore {
         if let Some(answer) = check_range(key, &range) {
             return answer;
         }
-        let result = match self.open(key, Some(range.clone())).await {
+        let result = match self.open(key, Some(GetRange::Bounded(range.clone()))).await {
             Ok(result) => result,
             // Stores differ in how they refuse a range; the object's size tells.
             Err(e) if e.kind == StoreErrorKind::Fatal => match self.find_size(key).await {
@@ -276,6 +295,28 @@ impl Store for RemoteStore {
             return Err(beyond_end(key, &range));
         }
         self.receive(key, result).await
+    }
+
+    async fn get_tail(&self, key: &Key, bytes_max: u64) -> StoreResult<(Bytes, u64)> {
+        // No request can ask for the last 0 bytes; one of them more than is wanted does no harm.
+        let result = match self.open(key, Some(GetRange::Suffix(bytes_max.max(1)))).await {
+            Ok(result) => result,
+            // Azure has no ranges from the end, and an empty object has none at all.
+            Err(e) if e.kind == StoreErrorKind::Fatal => {
+                return self.get_tail_by_size(key, bytes_max, e).await;
+            }
+            Err(e) => return Err(e),
+        };
+        let size = result.meta.size;
+        if result.range != (size.saturating_sub(bytes_max.max(1))..size) {
+            let what = format!("bytes {:?} came instead of the last {bytes_max} of {size}", result.range);
+            return Err(StoreError::new(StoreErrorKind::Fatal, Op::Get, key, what));
+        }
+        let mut bytes = self.receive(key, result).await?;
+        if bytes_max == 0 {
+            bytes.clear();
+        }
+        Ok((bytes, size))
     }
 
     async fn find_size(&self, key: &Key) -> StoreResult<Option<u64>> {

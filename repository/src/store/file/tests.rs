@@ -152,6 +152,17 @@ async fn links_and_pipes_in_the_folder_are_no_objects() {
 }
 
 #[tokio::test]
+async fn a_folder_is_no_object() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = FileStore::open(dir.path(), &Env::system()).unwrap();
+    store.put_new(&key("d/e/a"), Bytes::from("x")).await.unwrap();
+    assert_eq!(store.get(&key("d/e")).await.unwrap_err().kind, StoreErrorKind::NotFound);
+    assert_eq!(store.find_size(&key("d/e")).await.unwrap(), None);
+    store.delete(&key("d/e")).await.unwrap();
+    assert_eq!(store.get(&key("d/e/a")).await.unwrap(), "x");
+}
+
+#[tokio::test]
 async fn long_listings_come_in_batches_and_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let store = FileStore::open(dir.path(), &Env::system()).unwrap();

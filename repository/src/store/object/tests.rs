@@ -7,6 +7,8 @@ fn statuses_are_told_apart() {
         |n: u16| kind(&format!("Generic S3 error: Server returned non-2xx status code: {n} X: body"), false);
     assert_eq!([500, 502, 503, 504, 429, 408].map(status), [StoreErrorKind::Transient; 6]);
     assert_eq!([400, 405, 416, 501].map(status), [StoreErrorKind::Fatal; 4]);
+    assert_eq!([401, 403].map(status), [StoreErrorKind::Denied; 2]);
+    assert_eq!(status(404), StoreErrorKind::NotFound);
     assert_eq!(status(507), StoreErrorKind::Full);
     assert_eq!(kind("Server returned error response: <Error>SlowDown", false), StoreErrorKind::Transient);
     assert_eq!(kind("error sending request", true), StoreErrorKind::Transient);

@@ -1,0 +1,3 @@
+//! Integration tests of the whole.
+
+mod store_s3;
