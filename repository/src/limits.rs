@@ -93,3 +93,26 @@ pub const DELTA_SECONDS: u64 = 120;
 pub const FRESH_CTIME_SECONDS: i64 = 120;
 /// A file that changes while being read is read this often before it is stored as it is, marked.
 pub const CHANGED_READS_MAX: u32 = 3;
+
+/// An index delta is split above this: a process that reads many holds few of them at once.
+pub const INDEX_DELTA_BYTES: usize = 8 << 20;
+/// Entries of the index in memory (about 32 bytes each) at which they go into a shard on disk.
+pub const INDEX_TABLE_ENTRIES: usize = 512 << 10;
+/// Shards of one index at which they are merged into one: each costs a search per lookup.
+pub const INDEX_SHARDS_MAX: usize = 8;
+/// Deltas fetched at once while an index is loaded.
+pub const INDEX_FETCHES: usize = 8;
+/// Small records (outcomes) fetched at once.
+pub const RECORD_FETCHES: usize = 16;
+/// A snapshot's summary up to this size lies in its outcome; a larger one in metadata blobs.
+pub const SUMMARY_INLINE_BYTES: usize = 32 << 10;
+/// A summary's piece is not cut before this size.
+pub const SUMMARY_PIECE_BYTES_MIN: usize = 16 << 10;
+/// Beyond the minimum it is cut at a pack that its id chooses, on average after this many bytes.
+pub const SUMMARY_PIECE_BYTES_AVG: usize = 32 << 10;
+/// It is cut here whatever the ids say.
+pub const SUMMARY_PIECE_BYTES_MAX: usize = 256 << 10;
+/// A registration is tried again this often when the generation moves under it (each move is a whole GC run).
+pub const REGISTRATIONS_MAX: u32 = 16;
+/// A small object is put this often when replies are lost and it is not there.
+pub const PUTS_MAX: u32 = 3;

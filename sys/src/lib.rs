@@ -1,1 +1,9 @@
-//! placeholder
+//! What needs `unsafe`, and nothing else: the allocator's settings, and memory-mapped files.
+//!
+//! Every other crate forbids unsafe code. Each block here says why it is sound; what can be done safely elsewhere
+//! must never move in.
+
+pub mod alloc;
+mod mapped;
+
+pub use mapped::Mapped;

@@ -1,7 +1,22 @@
-//! Manifests: all that one snapshot consists of; and the small records of sessions.
+//! Manifests: all that one snapshot consists of; and the small records of sessions and of GC.
+//!
+//! Everything here is plain values with an encoding (`wire`: protobuf, so that records can grow). Stored bytes are
+//! hostile: a record that decodes is valid in itself, and whether it is true is the caller's to find out.
+
+use thiserror::Error;
 
 use crate::env::Timestamp;
 use crate::ids::{BlobRef, Sid};
+
+pub mod gc;
+pub mod record;
+pub mod summary;
+mod wire;
+
+/// Bytes that are no valid record.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("malformed {0}")]
+pub struct BadRecord(pub(crate) &'static str);
 
 /// All that one snapshot consists of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +58,9 @@ pub struct Manifest {
 }
 
 /// The blobs that a snapshot needs.
+///
+/// A summary names all of them but its own pieces, which can't name themselves: whoever asks what a snapshot needs
+/// adds [`Summary::pieces`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Summary {
     /// Small: in the manifest itself (encoded `PackUse` list).
@@ -50,3 +68,17 @@ pub enum Summary {
     /// Large: pieces stored as metadata blobs.
     Pieces(Vec<BlobRef>),
 }
+
+impl Summary {
+    /// The metadata blobs that hold it; none when it lies in the manifest.
+    #[must_use]
+    pub fn pieces(&self) -> &[BlobRef] {
+        match self {
+            Self::Inline(_) => &[],
+            Self::Pieces(pieces) => pieces,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

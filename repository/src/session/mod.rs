@@ -1,1 +1,200 @@
-//! placeholder
+//! Sessions: how a writer or reader takes part in a repository without locks (rules W1 to W7 of docs/protocol.md).
+//!
+//! A session registers, learns what it must not refer to, puts packs and deltas, and ends with one outcome. Many
+//! sessions and collectors run at once; none waits for another. The order of the steps is what makes this safe:
+//! nothing here may be moved, cached or skipped without the model that says so.
+
+mod commit;
+mod existence;
+mod forbidden;
+pub mod history;
+mod register;
+mod relocations;
+mod writer;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+
+pub use commit::Commit;
+pub use history::{Found, History, SnapshotName};
+pub use relocations::Relocations;
+
+use crate::ids::{Generation, PackId, PackRef, Place, Sid};
+use crate::index::objects::Objects;
+use crate::manifest::Manifest;
+use crate::manifest::record::SessionKind;
+use crate::store::{StoreError, StoreErrorKind};
+use crate::{Error, ErrorKind, Result};
+
+use existence::Existence;
+use forbidden::Forbidden;
+
+/// Who begins a session, and what for.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// What the session is for.
+    pub kind: SessionKind,
+    /// The machine.
+    pub node: String,
+    /// The volume that is backed up; empty for others.
+    pub volume: String,
+    /// The snapshot that is read, which is kept while the session is open.
+    pub snapshot: Option<Sid>,
+}
+
+impl Who {
+    /// A writer of this volume.
+    #[must_use]
+    pub fn writer(node: &str, volume: &str) -> Self {
+        Self { kind: SessionKind::Write, node: node.to_owned(), volume: volume.to_owned(), snapshot: None }
+    }
+
+    /// A reader of this snapshot.
+    #[must_use]
+    pub fn reader(node: &str, snapshot: Option<Sid>) -> Self {
+        Self { kind: SessionKind::Read, node: node.to_owned(), volume: String::new(), snapshot }
+    }
+}
+
+/// A registered session.
+#[derive(Debug)]
+pub struct Session {
+    objects: Objects,
+    sid: Sid,
+    generation: Generation,
+    carries: Vec<Sid>,
+    forbidden: Forbidden,
+    relocations: Relocations,
+    existence: Existence,
+    deltas: AtomicU32,
+    ended: AtomicBool,
+}
+
+impl Session {
+    /// Registers and reads all that the session has to respect: W1 to W4.
+    pub async fn open(objects: Objects, who: &Who) -> Result<Self> {
+        let registered = register::register(&objects, who).await?;
+        // W4: only what is read after W3 counts.
+        let (forbidden, relocations) = forbidden::load(&objects, registered.generation).await?;
+        Ok(Self {
+            existence: Existence::new(objects.clone()),
+            objects,
+            sid: registered.sid,
+            generation: registered.generation,
+            carries: registered.carries,
+            forbidden,
+            relocations,
+            deltas: AtomicU32::new(0),
+            ended: AtomicBool::new(false),
+        })
+    }
+
+    /// Registers a reader, so that its snapshot counts as not forgotten until it closes. `None` where the credentials
+    /// may only read: then a reader that finds a pack gone loads [`Relocations`] again.
+    pub async fn open_reader(objects: Objects, node: &str, snapshot: Option<Sid>) -> Result<Option<Self>> {
+        match Self::open(objects, &Who::reader(node, snapshot)).await {
+            Ok(session) => Ok(Some(session)),
+            Err(e) if is_denied(&e) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Its name; of a writer that commits, the snapshot's id.
+    #[must_use]
+    pub fn sid(&self) -> Sid {
+        self.sid
+    }
+
+    /// The generation that it is registered in.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Earlier sids of this work, closed because the generation moved.
+    #[must_use]
+    pub fn carries(&self) -> &[Sid] {
+        &self.carries
+    }
+
+    /// Where a blob is now: relocations followed.
+    #[must_use]
+    pub fn resolve(&self, place: Place) -> Place {
+        self.relocations.resolve(place)
+    }
+
+    /// W5: whether a blob at this (resolved) place may be referenced. A question about a pack that was not seen yet
+    /// costs one request; equal questions are joined.
+    pub async fn may_use(&self, place: Place) -> Result<bool> {
+        if self.forbidden.forbids(place) {
+            return Ok(false);
+        }
+        Ok(self.existence.find_size(place.pack).await?.is_some())
+    }
+
+    /// Whether W5 rules out this place without asking the store: its pack is condemned or the blob quarantined.
+    #[must_use]
+    pub fn is_forbidden(&self, place: Place) -> bool {
+        self.forbidden.forbids(place)
+    }
+
+    /// Packs that are known to exist because the resolved summary of the parent, read by [`Session::find_parent`],
+    /// needs them. Nothing else may be passed: not the index, not a delta, not a cache (W5).
+    pub fn note_exists(&self, packs: impl IntoIterator<Item = PackRef>) {
+        self.existence.note(packs);
+    }
+
+    /// Sees all packs by one listing, instead of one request each. For sessions that are about to use many.
+    pub async fn note_all_packs(&self) -> Result<()> {
+        self.existence.note_listed().await
+    }
+
+    /// The size of a pack that was seen or put; asks the store for others. `None` where there is none.
+    pub async fn pack_bytes(&self, pack: PackId) -> Result<Option<u64>> {
+        self.existence.find_size(pack).await
+    }
+
+    /// The size of a pack that was seen or put, without asking the store.
+    #[must_use]
+    pub fn known_pack_bytes(&self, pack: PackId) -> Option<u64> {
+        self.existence.known_size(pack)
+    }
+
+    /// W4: the newest snapshot of a volume that is committed, not void and not forgotten, by what the store says now.
+    /// `cache_dir` keeps the names of snapshots, so that the next session reads new outcomes only.
+    pub async fn find_parent(
+        &self,
+        volume: &str,
+        cache_dir: Option<&Path>,
+    ) -> Result<Option<(Sid, Manifest)>> {
+        let history = History::load(&self.objects, cache_dir).await?;
+        for name in history.newest_first(Some(volume)) {
+            // The cache said which; only the store says what, and whether it still counts.
+            let manifest = match history::read(&self.objects, name.generation, name.sid).await {
+                Ok(Found::Committed(manifest)) if manifest.volume == volume => manifest,
+                Ok(_) => continue,
+                // `snapshots` and `verify` name it; an older parent costs time only.
+                Err(e) if e.kind() == ErrorKind::Damaged => continue,
+                Err(e) => return Err(e),
+            };
+            if !history::is_forgotten(&self.objects, name.generation, name.sid).await? {
+                return Ok(Some((name.sid, *manifest)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn is_denied(e: &Error) -> bool {
+    let mut next = std::error::Error::source(e);
+    while let Some(cause) = next {
+        if let Some(store) = cause.downcast_ref::<StoreError>() {
+            return store.kind == StoreErrorKind::Denied;
+        }
+        next = cause.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests;

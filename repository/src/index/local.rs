@@ -1,0 +1,222 @@
+//! The repository's own index, kept by a process: all deltas of the store, and a cache folder so that the next process
+//! reads only new ones.
+//!
+//! The cache may be deleted at any time. It never says that a pack exists (rule W5).
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use async_trait::async_trait;
+use futures::{StreamExt as _, stream};
+
+use super::objects::Objects;
+use super::{Index, Lookup, delta};
+use crate::env::Timestamp;
+use crate::error::Context as _;
+use crate::ids::{BlobId, Generation, PackId, Place, Sid};
+use crate::layout::ObjectKind;
+use crate::limits::INDEX_FETCHES;
+use crate::store::Key;
+use crate::{Error, ErrorKind, Result};
+
+/// How a [`LocalIndex`] is kept.
+#[derive(Clone, Debug)]
+pub struct LocalOptions {
+    /// Folder of its shards, its own; `None` keeps nothing between processes.
+    pub cache_dir: Option<PathBuf>,
+    /// Lookups look for new deltas when the last look is this many seconds old.
+    pub refresh_seconds: u64,
+}
+
+/// What a refresh brought.
+#[derive(Debug, Default)]
+pub struct Refreshed {
+    /// Deltas read.
+    pub deltas: u64,
+    /// Packs in them.
+    pub packs: u64,
+    /// Deltas that could not be read: what they name is stored again, or found by other ways. Each is named once.
+    pub damaged: Vec<Error>,
+}
+
+/// A delta's name. As a note in a shard: generation, sid, number, big endian.
+type Name = (Generation, Sid, u32);
+const NOTE: usize = 28;
+/// Deltas that are worth a shard of their own in the cache.
+const SAVE_DELTAS: usize = 16;
+
+#[derive(Debug)]
+struct State {
+    index: Index,
+    known: HashSet<Name>,
+    unsaved: usize,
+    refreshed: Option<Timestamp>,
+}
+
+/// The index of one domain, loaded from its deltas.
+#[derive(Debug)]
+pub struct LocalIndex {
+    objects: Objects,
+    options: LocalOptions,
+    state: RwLock<State>,
+    refreshing: tokio::sync::Mutex<()>,
+}
+
+fn note((generation, sid, n): Name) -> [u8; NOTE] {
+    let mut out = [0; NOTE];
+    out[..8].copy_from_slice(&generation.0.to_be_bytes());
+    out[8..24].copy_from_slice(&sid.0);
+    out[24..].copy_from_slice(&n.to_be_bytes());
+    out
+}
+
+fn parse_note(note: &[u8]) -> Option<Name> {
+    let generation = Generation(u64::from_be_bytes(*note.first_chunk()?));
+    let sid = Sid(*note.get(8..)?.first_chunk()?);
+    Some((generation, sid, u32::from_be_bytes(*note.get(24..)?.first_chunk()?)))
+}
+
+impl LocalIndex {
+    /// Opens what the cache folder has, without asking the store yet.
+    pub fn open(objects: Objects, options: LocalOptions) -> Result<Self> {
+        let index = match &options.cache_dir {
+            Some(dir) => Index::open(dir)
+                .context(ErrorKind::Refused, || format!("open the index cache in {}", dir.display()))?,
+            None => Index::temporary(),
+        };
+        let known = index.notes().flat_map(|n| n.chunks_exact(NOTE)).filter_map(parse_note).collect();
+        let state = RwLock::new(State { index, known, unsaved: 0, refreshed: None });
+        Ok(Self { objects, options, state, refreshing: tokio::sync::Mutex::new(()) })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads all deltas that are new in the store.
+    pub async fn refresh(&self) -> Result<Refreshed> {
+        let _one_at_a_time = self.refreshing.lock().await;
+        self.refresh_locked().await
+    }
+
+    async fn refresh_locked(&self) -> Result<Refreshed> {
+        let listed_at = self.objects.env.now();
+        let keys = self.objects.list(&self.objects.layout.folder(ObjectKind::Delta), None).await?;
+        let new: Vec<(Name, Key)> = {
+            let state = self.read();
+            let parsed = keys.into_iter().filter_map(|k| Some((self.objects.layout.parse_delta(&k)?, k)));
+            parsed.filter(|(name, _)| !state.known.contains(name)).collect()
+        };
+        let mut fetched = stream::iter(new.into_iter().map(|(name, key)| {
+            let objects = self.objects.clone();
+            async move {
+                let read = async {
+                    let Some(plain) = objects.find(ObjectKind::Delta, &key).await? else { return Ok(None) };
+                    delta::decode(&plain).map(Some).context(ErrorKind::Damaged, || format!("read {key}"))
+                };
+                (name, read.await)
+            }
+        }))
+        .buffered(INDEX_FETCHES);
+        let mut done = Refreshed::default();
+        while let Some((name, read)) = fetched.next().await {
+            match read {
+                Ok(None) => {}
+                Ok(Some(packs)) => {
+                    done.deltas += 1;
+                    done.packs += packs.len() as u64;
+                    self.insert(name, &packs)?;
+                }
+                Err(e) if e.kind() == ErrorKind::Damaged => {
+                    self.write().known.insert(name);
+                    done.damaged.push(e);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        self.write().refreshed = Some(listed_at);
+        if self.read().unsaved >= SAVE_DELTAS {
+            self.save()?;
+        }
+        Ok(done)
+    }
+
+    fn insert(&self, name: Name, packs: &[delta::DeltaPack]) -> Result<()> {
+        let insert = || {
+            let mut state = self.write();
+            for p in packs {
+                state.index.insert_pack(p.pack, &p.blobs)?;
+            }
+            state.index.insert_note(&note(name));
+            state.known.insert(name);
+            state.unsaved += 1;
+            state.index.flush_if_full()
+        };
+        insert().context(ErrorKind::Refused, || "write the local index".to_owned())
+    }
+
+    /// Keeps all that was read in the cache folder, for the next process.
+    pub fn save(&self) -> Result<()> {
+        let mut state = self.write();
+        if self.options.cache_dir.is_some() && state.unsaved > 0 {
+            state.index.flush().context(ErrorKind::Refused, || "write the index cache".to_owned())?;
+            state.unsaved = 0;
+        }
+        Ok(())
+    }
+
+    /// Forgets packs that a GC has deleted.
+    pub fn remove_packs(&self, packs: impl IntoIterator<Item = PackId>) {
+        self.write().index.remove_packs(packs);
+    }
+
+    /// How many entries it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.read().index.len()
+    }
+
+    /// True when it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The places of `ids` in packs that `accept` takes, by what is known now.
+    pub fn find_where(&self, ids: &[BlobId], mut accept: impl FnMut(PackId) -> bool) -> Vec<Option<Place>> {
+        let state = self.read();
+        ids.iter().map(|id| state.index.find_where(id, |p| accept(p.id))).collect()
+    }
+
+    fn is_stale(&self) -> bool {
+        let seconds = i64::try_from(self.options.refresh_seconds).unwrap_or(i64::MAX);
+        // A clock that was set back makes it stale too, not fresh for hours.
+        self.read().refreshed.is_none_or(|t| {
+            let now = self.objects.env.now();
+            now < t || now >= t.plus_seconds(seconds)
+        })
+    }
+}
+
+#[async_trait]
+impl Lookup for LocalIndex {
+    async fn find(&self, ids: &[BlobId]) -> Result<Vec<Option<Place>>> {
+        if self.is_stale() {
+            let _one_at_a_time = self.refreshing.lock().await;
+            if self.is_stale() {
+                for damaged in self.refresh_locked().await?.damaged {
+                    tracing::warn!(error = %damaged.chain(), "an index delta is not readable");
+                }
+            }
+        }
+        Ok(self.find_where(ids, |_| true))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! An index in bounded memory: a table for what is new, and shards on disk for the rest.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::shard::{Shard, ShardError, Source, merge};
+use super::table::Table;
+use crate::ids::{BlobId, PackId, PackRef, Place};
+use crate::limits::{INDEX_SHARDS_MAX, INDEX_TABLE_ENTRIES};
+
+const SUFFIX: &str = "shard";
+
+/// Blob ids and their places. Grows on disk, not in memory.
+///
+/// With a folder, its shards stay there and the next [`Index::open`] finds them; without one they are nameless
+/// temporary files. *Notes* are fixed-size records that the owner adds beside packs; they are kept in the shards.
+#[derive(Debug)]
+pub struct Index {
+    dir: Option<PathBuf>,
+    pub(super) shards: Vec<(Shard, Option<PathBuf>)>,
+    table: Table,
+    table_entries_max: usize,
+    removed: HashSet<PackId>,
+    notes: Vec<u8>,
+    /// In the name of the next shard, so that names sort by age.
+    number: u64,
+}
+
+impl Index {
+    /// An empty one that overflows into temporary files.
+    #[must_use]
+    pub fn temporary() -> Self {
+        Self::with_table_entries(INDEX_TABLE_ENTRIES)
+    }
+
+    /// The same with another bound on what stays in memory.
+    #[must_use]
+    pub fn with_table_entries(table_entries_max: usize) -> Self {
+        Self {
+            dir: None,
+            shards: Vec::new(),
+            table: Table::default(),
+            table_entries_max,
+            removed: HashSet::new(),
+            notes: Vec::new(),
+            number: 0,
+        }
+    }
+
+    /// One that keeps its shards in `dir`, with those that are there already. Damaged ones are deleted.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let mut index = Self { dir: Some(dir.to_owned()), ..Self::temporary() };
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == SUFFIX) {
+                found.push(path);
+            }
+        }
+        found.sort();
+        index.number = found.last().and_then(|p| number(p)).map_or(0, |n| n + 1);
+        for path in found {
+            match File::open(&path).map_err(ShardError::Io).and_then(|f| Shard::open(&f)) {
+                Ok(shard) => index.shards.push((shard, Some(path))),
+                // Another process has merged it away.
+                Err(ShardError::Io(e)) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(ShardError::Io(e)) => return Err(e),
+                Err(ShardError::Damaged(_)) => std::fs::remove_file(&path)?,
+            }
+        }
+        Ok(index)
+    }
+
+    /// How many entries there are; a blob in two packs counts twice.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len() + self.shards.iter().map(|(s, _)| s.len()).sum::<usize>()
+    }
+
+    /// True when nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Entries that are in memory only.
+    #[must_use]
+    pub fn unsaved(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Adds a pack and its blobs, in the order of their ordinals.
+    pub fn insert_pack(&mut self, pack: PackRef, blobs: &[BlobId]) -> Result<(), ShardError> {
+        self.removed.remove(&pack.id);
+        self.table.insert_pack(pack, blobs);
+        if self.table.len() > self.table_entries_max && self.dir.is_none() {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Adds a note. It is saved no earlier than the packs that were inserted before it; the owner calls
+    /// [`Index::flush_if_full`] when its notes and packs agree.
+    pub fn insert_note(&mut self, note: &[u8]) {
+        self.notes.extend_from_slice(note);
+    }
+
+    /// All notes that are saved or were added.
+    pub fn notes(&self) -> impl Iterator<Item = &[u8]> {
+        self.shards.iter().map(|(s, _)| s.notes()).chain([&self.notes[..]])
+    }
+
+    /// The newest place of a blob, if it is known.
+    #[must_use]
+    pub fn find(&self, id: &BlobId) -> Option<Place> {
+        self.find_where(id, |_| true)
+    }
+
+    /// The newest place of a blob in a pack that `accept` takes.
+    pub fn find_where(&self, id: &BlobId, mut accept: impl FnMut(&PackRef) -> bool) -> Option<Place> {
+        let prefix = super::prefix(id);
+        let mut accept = |pack: &PackRef| !self.removed.contains(&pack.id) && accept(pack);
+        self.table
+            .find(&prefix, &mut accept)
+            .or_else(|| self.shards.iter().rev().find_map(|(s, _)| s.find(&prefix, &mut accept)))
+    }
+
+    /// Forgets packs that are gone. Their entries leave the disk with the next merge.
+    pub fn remove_packs(&mut self, packs: impl IntoIterator<Item = PackId>) {
+        self.removed.extend(packs);
+    }
+
+    /// Writes what is in memory to disk when it is more than the bound.
+    pub fn flush_if_full(&mut self) -> Result<(), ShardError> {
+        if self.table.len() > self.table_entries_max { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes what is in memory to disk; merges all shards when they have become many.
+    pub fn flush(&mut self) -> Result<(), ShardError> {
+        if self.table.len() == 0 && self.notes.is_empty() {
+            return Ok(());
+        }
+        let many = self.shards.len() >= INDEX_SHARDS_MAX;
+        let old = if many { std::mem::take(&mut self.shards) } else { Vec::new() };
+        let (packs, entries) = self.table.take_sorted();
+        let mut sources: Vec<_> = old.iter().map(|(s, _)| Source::Shard(s)).collect();
+        sources.push(Source::Table(packs, entries));
+        let mut notes: Vec<u8> = old.iter().flat_map(|(s, _)| s.notes()).copied().collect();
+        notes.append(&mut self.notes);
+        let written = self.write(&sources, &notes)?;
+        self.shards.push(written);
+        for path in old.into_iter().filter_map(|(_, path)| path) {
+            match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Under its final name only when it is whole; two processes never write the same name.
+    fn write(
+        &mut self,
+        sources: &[Source<'_>],
+        notes: &[u8],
+    ) -> Result<(Shard, Option<PathBuf>), ShardError> {
+        let Some(dir) = &self.dir else {
+            let file = merge(sources, &self.removed, notes, tempfile::tempfile()?)?;
+            return Ok((Shard::open(&file)?, None));
+        };
+        let temporary = tempfile::Builder::new().prefix("part-").tempfile_in(dir)?;
+        let file = merge(sources, &self.removed, notes, temporary.reopen()?)?;
+        let shard = Shard::open(&file)?;
+        let random = temporary.path().file_name().unwrap_or_default().to_string_lossy().replace("part-", "");
+        let path = dir.join(format!("{:012}-{random}.{SUFFIX}", self.number));
+        self.number += 1;
+        temporary.persist_noclobber(&path).map_err(|e| e.error)?;
+        Ok((shard, Some(path)))
+    }
+}
+
+/// The number in a shard's name.
+fn number(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.split_once('-')?.0.parse().ok()
+}

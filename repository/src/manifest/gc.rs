@@ -1,0 +1,189 @@
+//! GC's records, as sessions read them: `open`, `sweep` and `done` of a generation; and quarantine.
+//!
+//! Relocations are stored as: pack name (24) · number of its blobs, then for each: ordinal, new pack name (24), new
+//! ordinal (ordinals as varints).
+
+use prost::Message as _;
+
+use super::BadRecord;
+use super::wire::{WireDone, WireOpen, WireQuarantine, WireSweep, array, generation, place};
+use crate::codec::{Malformed, Reader, put_varint};
+use crate::ids::{Generation, PackId, Place, Sid};
+
+/// Where one blob of a compacted or repaired pack went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Relocation {
+    /// The pack that it was in.
+    pub pack: PackId,
+    /// Its number there.
+    pub ordinal: u32,
+    /// Where it is now.
+    pub to: Place,
+}
+
+/// `g/<gen>/open`: begins a generation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GcOpen {
+    /// Packs that nobody may refer to any more.
+    pub condemned: Vec<PackId>,
+    /// Copies of some of their blobs.
+    pub relocations: Vec<Relocation>,
+}
+
+/// `g/<gen>/sweep`: decides what is deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GcSweep {
+    /// The packs.
+    pub packs: Vec<PackId>,
+}
+
+/// `g/<gen>/done`: ends the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GcDone {
+    /// Outcomes of generations up to this one can't come to be any more.
+    pub frozen: Generation,
+    /// All snapshots up to the frozen generation that are not forgotten, sorted.
+    pub catalogue: Vec<(Generation, Sid)>,
+    /// Relocations of all runs that are still needed.
+    pub relocations: Vec<Relocation>,
+}
+
+/// `q/<pack>-<random>`: damaged blobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantine {
+    /// The pack that holds them.
+    pub pack: PackId,
+    /// Their numbers; none means all of the pack.
+    pub ordinals: Vec<u32>,
+}
+
+fn encode_packs(packs: &[PackId]) -> Vec<u8> {
+    packs.iter().flat_map(|p| p.to_bytes()).collect()
+}
+
+fn decode_packs(bytes: &[u8]) -> Result<Vec<PackId>, BadRecord> {
+    let (packs, rest) = bytes.as_chunks::<{ PackId::LEN }>();
+    if rest.is_empty() {
+        Ok(packs.iter().map(|p| PackId::from_bytes(*p)).collect())
+    } else {
+        Err(BadRecord("list of packs"))
+    }
+}
+
+fn encode_relocations(relocations: &[Relocation]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for same in relocations.chunk_by(|a, b| a.pack == b.pack) {
+        out.extend_from_slice(&same[0].pack.to_bytes());
+        put_varint(&mut out, same.len() as u64);
+        for r in same {
+            put_varint(&mut out, u64::from(r.ordinal));
+            out.extend_from_slice(&r.to.pack.to_bytes());
+            put_varint(&mut out, u64::from(r.to.ordinal));
+        }
+    }
+    out
+}
+
+fn decode_relocations(bytes: &[u8]) -> Result<Vec<Relocation>, BadRecord> {
+    const WHAT: &str = "relocations";
+    let read = || -> Result<Result<Vec<Relocation>, BadRecord>, Malformed> {
+        let (mut r, mut out) = (Reader::new(bytes), Vec::new());
+        while !r.is_empty() {
+            let pack = PackId::from_bytes(r.array(WHAT)?);
+            for _ in 0..r.count(PackId::LEN + 2, WHAT)? {
+                let ordinal = r.u32(WHAT)?;
+                let to = PackId::from_bytes(r.array(WHAT)?);
+                match place(to, r.u32(WHAT)?) {
+                    Ok(to) => out.push(Relocation { pack, ordinal, to }),
+                    Err(e) => return Ok(Err(e)),
+                }
+            }
+        }
+        Ok(Ok(out))
+    };
+    read().map_err(|_| BadRecord(WHAT))?
+}
+
+impl GcOpen {
+    /// The stored form (before sealing).
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let relocations = encode_relocations(&self.relocations);
+        WireOpen { condemned: encode_packs(&self.condemned), relocations }.encode_to_vec()
+    }
+
+    /// Reads what [`GcOpen::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadRecord> {
+        let wire = WireOpen::decode(bytes).map_err(|_| BadRecord("GC open record"))?;
+        let relocations = decode_relocations(&wire.relocations)?;
+        Ok(Self { condemned: decode_packs(&wire.condemned)?, relocations })
+    }
+}
+
+impl GcSweep {
+    /// The stored form (before sealing).
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        WireSweep { packs: encode_packs(&self.packs) }.encode_to_vec()
+    }
+
+    /// Reads what [`GcSweep::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadRecord> {
+        let wire = WireSweep::decode(bytes).map_err(|_| BadRecord("GC sweep record"))?;
+        Ok(Self { packs: decode_packs(&wire.packs)? })
+    }
+}
+
+impl GcDone {
+    /// The stored form (before sealing).
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut catalogue = Vec::with_capacity(self.catalogue.len() * 24);
+        for (generation, sid) in &self.catalogue {
+            catalogue.extend_from_slice(&generation.0.to_be_bytes());
+            catalogue.extend_from_slice(&sid.0);
+        }
+        let relocations = encode_relocations(&self.relocations);
+        WireDone { frozen: self.frozen.0, catalogue, relocations }.encode_to_vec()
+    }
+
+    /// Reads what [`GcDone::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadRecord> {
+        let wire = WireDone::decode(bytes).map_err(|_| BadRecord("GC done record"))?;
+        let frozen = generation(wire.frozen)?;
+        let (entries, rest) = wire.catalogue.as_chunks::<24>();
+        if !rest.is_empty() {
+            return Err(BadRecord("catalogue"));
+        }
+        let mut catalogue = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let number = u64::from_be_bytes(array(&entry[..8], "catalogue")?);
+            catalogue.push((generation(number)?, Sid(array(&entry[8..], "catalogue")?)));
+        }
+        if !catalogue.is_sorted() || catalogue.last().is_some_and(|(g, _)| *g > frozen) {
+            return Err(BadRecord("catalogue: out of order"));
+        }
+        Ok(Self { frozen, catalogue, relocations: decode_relocations(&wire.relocations)? })
+    }
+
+    /// True if a commit of this session is void: its generation is frozen, and the catalogue lacks it (rule W7).
+    #[must_use]
+    pub fn is_void(&self, generation: Generation, sid: Sid) -> bool {
+        generation <= self.frozen && self.catalogue.binary_search(&(generation, sid)).is_err()
+    }
+}
+
+impl Quarantine {
+    /// The stored form (before sealing).
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        WireQuarantine { pack: self.pack.to_bytes().to_vec(), ordinals: self.ordinals.clone() }
+            .encode_to_vec()
+    }
+
+    /// Reads what [`Quarantine::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadRecord> {
+        let wire = WireQuarantine::decode(bytes).map_err(|_| BadRecord("quarantine record"))?;
+        Ok(Self { pack: PackId::from_bytes(array(&wire.pack, "pack name")?), ordinals: wire.ordinals })
+    }
+}

@@ -1,0 +1,129 @@
+//! Every record comes back as it was; no damaged one panics or passes for the same.
+
+use super::gc::{GcDone, GcOpen, GcSweep, Quarantine, Relocation};
+use super::record::{Outcome, Registration, SessionKind};
+use super::summary::{self, SummaryBuilder};
+use super::{BadRecord, Manifest, Summary};
+use crate::env::Timestamp;
+use crate::ids::{BlobId, BlobRef, Generation, PackId, PackRef, Place, Sid};
+
+pub(crate) fn pack(n: u8) -> PackRef {
+    PackRef { id: PackId { sid: Sid([n; 16]), rnd: [n; 8] }, bytes: 1000 + u64::from(n) }
+}
+
+pub(crate) fn place(n: u8, ordinal: u32) -> Place {
+    Place { pack: pack(n).id, ordinal }
+}
+
+pub(crate) fn manifest(volume: &str, started: i64) -> Manifest {
+    let root = BlobRef { id: BlobId([1; 32]), place: place(1, 7) };
+    let mut summary = SummaryBuilder::default();
+    summary.add(root.place).unwrap();
+    Manifest {
+        volume: volume.to_owned(),
+        host: "host".to_owned(),
+        path: b"/srv/\xff".to_vec(),
+        started: Timestamp::from_parts(started, 5),
+        finished: Timestamp::from_parts(started + 1, 0),
+        parent: Some(Sid([4; 16])),
+        tags: vec!["a".to_owned(), "b".to_owned()],
+        entries: 1,
+        files: 2,
+        bytes: 3,
+        bytes_new: 4,
+        bytes_stored: 5,
+        problems: 6,
+        changed: 7,
+        root,
+        root_usage: BlobRef { id: BlobId([2; 32]), place: place(1, 8) },
+        summary: Summary::Inline(summary::encode(&summary.finish(|_| Some(1000)).unwrap())),
+    }
+}
+
+/// Flips every bit and cuts everywhere: never a panic, and never the same value unless nothing says so.
+fn check<T: PartialEq + std::fmt::Debug>(
+    value: &T,
+    encoded: &[u8],
+    decode: impl Fn(&[u8]) -> Result<T, BadRecord>,
+) {
+    assert_eq!(&decode(encoded).unwrap(), value);
+    for n in 0..encoded.len() {
+        let _ = decode(&encoded[..n]);
+        for bit in 0..8 {
+            let mut bad = encoded.to_vec();
+            bad[n] ^= 1 << bit;
+            assert_ne!(decode(&bad).ok().as_ref(), Some(value), "byte {n} bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn outcomes() {
+    let mut large = manifest("v", 9);
+    large.parent = None;
+    large.summary = Summary::Pieces(vec![large.root, large.root_usage]);
+    for m in [manifest("host:/data", -3), large] {
+        let outcome = Outcome::Committed { nonce: [9; 16], manifest: Box::new(m) };
+        check(&outcome, &outcome.encode(), Outcome::decode);
+    }
+    let aborted = Outcome::Aborted { nonce: [3; 16], reason: "fenced by GC".to_owned() };
+    check(&aborted, &aborted.encode(), Outcome::decode);
+    assert!(Outcome::decode(&[]).is_err());
+}
+
+#[test]
+fn registrations() {
+    for (kind, snapshot) in
+        [(SessionKind::Write, None), (SessionKind::Read, Some(Sid([7; 16]))), (SessionKind::Gc, None)]
+    {
+        let r = Registration {
+            generation: Generation(12),
+            kind,
+            node: "n1".to_owned(),
+            volume: "v".to_owned(),
+            carries: vec![Sid([1; 16]), Sid([2; 16])],
+            started: Timestamp(-5),
+            snapshot,
+        };
+        check(&r, &r.encode(), Registration::decode);
+    }
+    assert!(Registration::decode(&[]).is_err());
+}
+
+#[test]
+fn gc_records() {
+    let relocations = vec![
+        Relocation { pack: pack(1).id, ordinal: 1, to: place(2, 0) },
+        Relocation { pack: pack(1).id, ordinal: 9, to: place(3, 300) },
+        Relocation { pack: pack(2).id, ordinal: 0, to: place(3, 1) },
+    ];
+    let open = GcOpen { condemned: vec![pack(1).id, pack(2).id], relocations: relocations.clone() };
+    check(&open, &open.encode(), GcOpen::decode);
+    let sweep = GcSweep { packs: vec![pack(1).id] };
+    check(&sweep, &sweep.encode(), GcSweep::decode);
+    let catalogue = vec![(Generation(0), Sid([5; 16])), (Generation(2), Sid([1; 16]))];
+    let done = GcDone { frozen: Generation(2), catalogue, relocations };
+    check(&done, &done.encode(), GcDone::decode);
+    let quarantine = Quarantine { pack: pack(4).id, ordinals: vec![0, 5, 1000] };
+    check(&quarantine, &quarantine.encode(), Quarantine::decode);
+}
+
+#[test]
+fn void_is_what_is_frozen_and_not_in_the_catalogue() {
+    let catalogue = vec![(Generation(0), Sid([5; 16])), (Generation(2), Sid([1; 16]))];
+    let done = GcDone { frozen: Generation(2), catalogue, relocations: Vec::new() };
+    assert!(!done.is_void(Generation(2), Sid([1; 16])));
+    assert!(done.is_void(Generation(1), Sid([1; 16])));
+    assert!(!done.is_void(Generation(3), Sid([8; 16])));
+}
+
+#[test]
+fn catalogues_out_of_order_or_beyond_the_frozen_generation_are_refused() {
+    for catalogue in [
+        vec![(Generation(1), Sid([5; 16])), (Generation(0), Sid([1; 16]))],
+        vec![(Generation(3), Sid([1; 16]))],
+    ] {
+        let done = GcDone { frozen: Generation(2), catalogue, relocations: Vec::new() };
+        assert!(GcDone::decode(&done.encode()).is_err());
+    }
+}

@@ -1,0 +1,132 @@
+//! W4: what a session must not refer to: condemned packs and quarantined blobs; and the relocations.
+
+use std::collections::{HashMap, HashSet};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::relocations::Relocations;
+use crate::error::Context as _;
+use crate::ids::{Generation, PackId, Place};
+use crate::index::objects::Objects;
+use crate::layout::ObjectKind;
+use crate::limits::RECORD_FETCHES;
+use crate::manifest::BadRecord;
+use crate::manifest::gc::{GcDone, GcOpen, GcSweep, Quarantine};
+use crate::store::Key;
+use crate::{ErrorKind, Result};
+
+/// Places that may not be referenced, whatever exists.
+#[derive(Debug, Default)]
+pub(super) struct Forbidden {
+    condemned: HashSet<PackId>,
+    /// `None`: the whole pack.
+    quarantined: HashMap<PackId, Option<HashSet<u32>>>,
+}
+
+impl Forbidden {
+    pub(super) fn forbids(&self, place: Place) -> bool {
+        let quarantined = self.quarantined.get(&place.pack);
+        self.condemned.contains(&place.pack)
+            || quarantined.is_some_and(|q| q.as_ref().is_none_or(|o| o.contains(&place.ordinal)))
+    }
+
+    fn quarantine(&mut self, record: Quarantine) {
+        let slot = self.quarantined.entry(record.pack).or_insert_with(|| Some(HashSet::new()));
+        match slot {
+            Some(ordinals) if !record.ordinals.is_empty() => ordinals.extend(record.ordinals),
+            whole => *whole = None,
+        }
+    }
+}
+
+/// A GC record, if it is there.
+async fn find_gc<T>(
+    objects: &Objects,
+    generation: Generation,
+    record: &str,
+    decode: impl FnOnce(&[u8]) -> Result<T, BadRecord>,
+) -> Result<Option<T>> {
+    let key = objects.layout.gc(generation, record);
+    let Some(plain) = objects.find(ObjectKind::Gc, &key).await? else { return Ok(None) };
+    decode(&plain).map(Some).context(ErrorKind::Damaged, || format!("read {key}"))
+}
+
+/// The newest `done` record, by listing.
+pub(super) async fn find_newest_done(objects: &Objects) -> Result<Option<(Generation, GcDone)>> {
+    let keys = objects.list(&objects.layout.folder(ObjectKind::Gc), None).await?;
+    let done = keys.iter().rev().find_map(|k| match objects.layout.parse_gc(k) {
+        Some((generation, "done")) => Some(generation),
+        _ => None,
+    });
+    let Some(generation) = done else { return Ok(None) };
+    let record = find_gc(objects, generation, "done", GcDone::decode).await?;
+    Ok(record.map(|r| (generation, r)))
+}
+
+/// All that W4 reads for a session registered in `generation`.
+pub(super) async fn load(objects: &Objects, generation: Generation) -> Result<(Forbidden, Relocations)> {
+    let mut forbidden = Forbidden::default();
+    let mut relocations = Relocations::default();
+    if generation > Generation::default() {
+        let open = find_gc(objects, generation, "open", GcOpen::decode).await?;
+        let open = open.ok_or_else(|| {
+            let key = objects.layout.gc(generation, "open");
+            crate::Error::new(ErrorKind::Damaged, format!("{key} is gone: nothing deletes GC records"))
+        })?;
+        relocations = load_relocations(objects, generation, &open).await?;
+        forbidden.condemned.extend(open.condemned);
+    }
+    for record in load_quarantine(objects).await? {
+        forbidden.quarantine(record);
+    }
+    Ok((forbidden, relocations))
+}
+
+/// The relocations that hold in `generation`: those that the run before it merged, and its own of packs that it sweeps.
+/// Without a `sweep` record none of its own do yet.
+async fn load_relocations(objects: &Objects, generation: Generation, open: &GcOpen) -> Result<Relocations> {
+    let merged = find_newest_done(objects).await?.map(|(_, done)| done.relocations).unwrap_or_default();
+    let sweep = find_gc(objects, generation, "sweep", GcSweep::decode).await?;
+    let swept = sweep.map(|s| s.packs.into_iter().collect()).unwrap_or_default();
+    Ok(Relocations::new(&merged, &open.relocations, &swept))
+}
+
+/// See [`Relocations::load_newest`].
+pub(super) async fn load_newest_relocations(objects: &Objects) -> Result<Relocations> {
+    let keys = objects.list(&objects.layout.folder(ObjectKind::Gc), None).await?;
+    let newest = keys
+        .iter()
+        .filter_map(|k| objects.layout.parse_gc(k))
+        .filter(|(_, r)| *r == "open")
+        .map(|(g, _)| g)
+        .max();
+    let Some(generation) = newest else { return Ok(Relocations::default()) };
+    match find_gc(objects, generation, "open", GcOpen::decode).await? {
+        Some(open) => load_relocations(objects, generation, &open).await,
+        None => Ok(Relocations::default()),
+    }
+}
+
+/// Keys are `q/<pack>-<random>`.
+fn quarantined_pack(key: &Key) -> Option<PackId> {
+    key.name().rsplit_once('-')?.0.parse().ok()
+}
+
+async fn load_quarantine(objects: &Objects) -> Result<Vec<Quarantine>> {
+    let keys = objects.list(&objects.layout.folder(ObjectKind::Quarantine), None).await?;
+    let named = keys.into_iter().filter_map(|key| Some((quarantined_pack(&key)?, key)));
+    let read = named.map(|(pack, key)| async move {
+        match objects.find(ObjectKind::Quarantine, &key).await {
+            // A record that can't be read still says that its pack is not to be trusted.
+            Ok(Some(plain)) => match Quarantine::decode(&plain) {
+                Ok(record) if record.pack == pack => Ok(record),
+                _ => Ok(Quarantine { pack, ordinals: Vec::new() }),
+            },
+            Ok(None) => Ok(Quarantine { pack, ordinals: Vec::new() }),
+            Err(e) if e.kind() == ErrorKind::Damaged => Ok(Quarantine { pack, ordinals: Vec::new() }),
+            Err(e) => Err(e),
+        }
+    });
+    let read: Vec<_> = read.collect();
+    stream::iter(read).buffered(RECORD_FETCHES).try_collect().await
+}
