@@ -129,7 +129,7 @@ impl NewFile {
     }
 
     /// Removes the file: nothing damaged keeps an entry's name.
-    pub fn discard(self) -> TargetResult<()> {
+    pub fn discard(&self) -> TargetResult<()> {
         match rustix::fs::unlinkat(self.at.dir.fd(), self.at.present_name(), AtFlags::empty()) {
             Err(Errno::ISDIR) => Err(TargetError::IsDirectory),
             other => tried("remove", other),
