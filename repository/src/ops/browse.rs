@@ -5,12 +5,10 @@ mod diff;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future;
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 
-use crate::ids::BlobRef;
 use crate::items::entry::{Entry, Kind};
 use crate::items::range::Range;
 use crate::items::reader::Leaf;
@@ -18,7 +16,6 @@ use crate::items::select::Select;
 use crate::items::{BlobFetch, NodeRef, TreeReader};
 use crate::ops::Repository;
 use crate::ops::snapshots::Snapshot;
-use crate::pack::BlobReader;
 use crate::{Error, ErrorKind, Result};
 
 /// A stream of entries or bytes.
@@ -35,19 +32,9 @@ pub enum Change {
     Changed(Box<Entry>, Box<Entry>, bool),
 }
 
-/// Fetches metadata blobs through the repository's reader.
-struct Fetcher(Arc<BlobReader>);
-
-#[async_trait]
-impl BlobFetch for Fetcher {
-    async fn get(&self, blob: BlobRef) -> Result<Bytes> {
-        self.0.get(blob).await
-    }
-}
-
 /// Reads metadata blobs of this repository.
 pub(crate) fn fetcher(repo: &Repository) -> Arc<dyn BlobFetch> {
-    Arc::new(Fetcher(repo.reader()))
+    repo.reader()
 }
 
 /// The item tree of a snapshot.
