@@ -22,5 +22,6 @@ pub mod pack;
 pub mod session;
 pub mod source;
 pub mod store;
+pub mod target;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,14 +1,22 @@
 //! Looks into snapshots: list, find, read one file, compare two.
 
+mod cat;
+mod diff;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::future;
+use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 
-use crate::Result;
-use crate::items::entry::Entry;
+use crate::items::entry::{Entry, Kind};
+use crate::items::range::Range;
+use crate::items::reader::Leaf;
+use crate::items::select::Select;
+use crate::items::{BlobFetch, NodeRef, TreeReader};
 use crate::ops::Repository;
 use crate::ops::snapshots::Snapshot;
+use crate::{Error, ErrorKind, Result};
 
 /// A stream of entries or bytes.
 pub type ResultStream<T> = BoxStream<'static, Result<T>>;
@@ -24,6 +32,36 @@ pub enum Change {
     Changed(Box<Entry>, Box<Entry>, bool),
 }
 
+/// Reads metadata blobs of this repository.
+pub(crate) fn fetcher(repo: &Repository) -> Arc<dyn BlobFetch> {
+    repo.reader()
+}
+
+/// The item tree of a snapshot.
+pub(crate) fn tree(repo: &Repository, snapshot: &Snapshot) -> TreeReader {
+    let (node, usage) = (snapshot.manifest.root, snapshot.manifest.root_usage);
+    TreeReader::new(fetcher(repo), NodeRef { node, usage })
+}
+
+/// The leaves of a range; what of the tree is damaged comes as an inner error, and reading goes on behind it where
+/// that is possible. Other failures end the stream.
+pub(crate) fn leaves_or_damage(tree: &TreeReader, range: Range) -> ResultStream<Result<Leaf>> {
+    let sorted = tree.leaves(range).map(|leaf| match leaf {
+        Err(e) if !matches!(e.kind(), ErrorKind::Damaged | ErrorKind::NotFound) => Err(e),
+        other => Ok(other),
+    });
+    sorted.boxed()
+}
+
+fn trimmed(path: &[u8]) -> Vec<u8> {
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    path.strip_suffix(b"/").unwrap_or(path).to_vec()
+}
+
+fn not_found(path: &[u8]) -> Error {
+    Error::new(ErrorKind::NotFound, format!("{} is not in the snapshot", String::from_utf8_lossy(path)))
+}
+
 /// The entry at `path` and, for a directory, what is in it (or all below it, when `recursive`), in stream order.
 /// A path that does not exist fails with `NotFound`.
 pub fn list(
@@ -32,24 +70,52 @@ pub fn list(
     path: &[u8],
     recursive: bool,
 ) -> ResultStream<Entry> {
-    let _ = (repo, snapshot, path, recursive);
-    Box::pin(futures::stream::empty())
+    let path = trimmed(path);
+    let range = match (recursive, path.is_empty()) {
+        (true, true) => Range::All,
+        (true, false) => Range::Below(path.clone()),
+        (false, _) => Range::Directory(path.clone()),
+    };
+    let entries = tree(repo, snapshot).stream(range).peekable();
+    let checked = async move {
+        let mut entries = Box::pin(entries);
+        let missing = entries.as_mut().peek().await.is_none();
+        let error = missing.then(|| Err(not_found(&path)));
+        stream::iter(error).chain(entries)
+    };
+    stream::once(checked).flatten().boxed()
 }
 
 /// All entries of which the path matches one of the gitignore-like patterns.
-pub fn find(repo: &Arc<Repository>, snapshot: &Snapshot, patterns: &[String]) -> Result<ResultStream<Entry>> {
-    let _ = (repo, snapshot, patterns);
-    Ok(Box::pin(futures::stream::empty()))
+pub fn find(
+    repo: &Arc<Repository>,
+    snapshot: &Snapshot,
+    patterns: &[String],
+) -> Result<ResultStream<Entry>> {
+    let select = Select::new(patterns)?;
+    let picks = move |e: &Entry| future::ready(select.picks(&e.path, e.kind == Kind::Directory));
+    Ok(tree(repo, snapshot).stream(Range::All).try_filter(picks).boxed())
 }
 
 /// The bytes of the regular file at `path`, in order, each blob checked.
 pub fn cat(repo: &Arc<Repository>, snapshot: &Snapshot, path: &[u8]) -> ResultStream<Bytes> {
-    let _ = (repo, snapshot, path);
-    Box::pin(futures::stream::empty())
+    let (path, tree) = (trimmed(path), tree(repo, snapshot));
+    let (reader, fetch) = (repo.reader(), fetcher(repo));
+    let opened = async move {
+        let entry = tree.find(&path).await?.ok_or_else(|| not_found(&path))?;
+        match entry.kind {
+            Kind::File(content) => Ok(cat::content(reader, fetch, content, entry.size)),
+            _ => {
+                let what = format!("{} is not a regular file", String::from_utf8_lossy(&path));
+                Err(Error::new(ErrorKind::Input, what))
+            }
+        }
+    };
+    stream::once(opened).try_flatten().boxed()
 }
 
 /// The differences from `older` to `newer`, in stream order.
 pub fn diff(repo: &Arc<Repository>, older: &Snapshot, newer: &Snapshot) -> ResultStream<Change> {
-    let _ = (repo, older, newer);
-    Box::pin(futures::stream::empty())
+    let (old, new) = (tree(repo, older), tree(repo, newer));
+    diff::merge(old.stream(Range::All), new.stream(Range::All))
 }

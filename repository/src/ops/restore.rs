@@ -1,11 +1,32 @@
 //! Restores a snapshot, or a part of it, into a folder.
+//!
+//! 1. The item stream is read once: directories, links, devices and files without packs are made at once; what the
+//!    other files want is gathered and read pack by pack, in windows of bounded memory.
+//! 2. The stream is read again and directories get their metadata, each after all that lies below it.
+//!
+//! A file that can't be restored whole is removed and named; the rest goes on. Directories are merged into those that
+//! are there and get the snapshot's metadata. Nothing is ever written outside the target (`target` sees to it).
+
+mod entries;
+pub(crate) mod fetch;
+mod finish;
+pub(crate) mod pass;
+pub(crate) mod plan;
+mod select;
+mod state;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use pass::Pass;
+use select::Selection;
+use state::State;
+
+use crate::error::Context as _;
 use crate::monitor::Figures;
 use crate::ops::snapshots::Snapshot;
-use crate::ops::{Problems, Repository, Task};
+use crate::ops::{Problems, Repository, Task, browse};
+use crate::target::{Target, TargetOptions};
 use crate::{Error, ErrorKind, Result};
 
 /// What to do with what is already in the target.
@@ -52,6 +73,42 @@ pub struct RestoreReport {
 
 /// Restores. Nothing is ever written outside the target.
 pub async fn restore(repo: &Arc<Repository>, request: RestoreRequest, task: &Task) -> Result<RestoreReport> {
-    let _ = (repo, request, task);
-    Err(Error::new(ErrorKind::Internal, "not built yet"))
+    let tree = browse::tree(repo, &request.snapshot);
+    let selection = Selection::new(&tree, &request.path, &request.patterns).await?;
+    let (path, existing) = (request.target.clone(), request.existing);
+    let options = TargetOptions {
+        replace: matches!(existing, Existing::Overwrite | Existing::IfChanged),
+        nonce: repo.env.random(),
+    };
+    let opened = pass::blocking(move || Target::open(&path, options)).await?;
+    let target = opened
+        .context(ErrorKind::Target, || format!("open the folder {} to restore into", request.target.display()))?;
+    if existing == Existing::Fail && !target.is_empty() {
+        let what = format!(
+            "{} is not empty: choose what happens to what is there (skip, overwrite, if-changed)",
+            request.target.display()
+        );
+        return Err(Error::new(ErrorKind::Refused, what));
+    }
+    if selection.is_all() {
+        task.monitor.bytes_total.add(request.snapshot.manifest.bytes);
+    }
+    let state = Arc::new(State::new(target, existing, selection.has_patterns(), task.clone()));
+    let pass = Pass {
+        reader: repo.reader(),
+        fetch: browse::fetcher(repo),
+        state: Arc::clone(&state),
+        selection: selection.clone(),
+        window_bytes_max: request.memory_bytes_max / 4,
+        at_once: fetch::batches_at_once(request.memory_bytes_max),
+    };
+    pass.run(&tree).await?;
+    if selection.fills_target() {
+        finish::run(&tree, &selection, &state).await?;
+    }
+    let (problems, skipped) = state.take_report();
+    Ok(RestoreReport { problems, skipped, figures: task.monitor.figures() })
 }
+
+#[cfg(test)]
+mod tests;
