@@ -61,7 +61,7 @@ counters! {
     bytes_new,
     /// Plain bytes of blobs that were found.
     bytes_found,
-    /// Bytes put into the store, everything included.
+    /// Bytes of the packs put into the store.
     bytes_stored,
     /// Blobs that were not known before.
     blobs_new,

@@ -87,11 +87,7 @@ pub fn list(
 }
 
 /// All entries of which the path matches one of the gitignore-like patterns.
-pub fn find(
-    repo: &Arc<Repository>,
-    snapshot: &Snapshot,
-    patterns: &[String],
-) -> Result<ResultStream<Entry>> {
+pub fn find(repo: &Arc<Repository>, snapshot: &Snapshot, patterns: &[String]) -> Result<ResultStream<Entry>> {
     let select = Select::new(patterns)?;
     let picks = move |e: &Entry| future::ready(select.picks(&e.path, e.kind == Kind::Directory));
     Ok(tree(repo, snapshot).stream(Range::All).try_filter(picks).boxed())

@@ -11,3 +11,6 @@ pub mod verify;
 
 pub use repo::{OpenOptions, Repository};
 pub use report::{Problem, Problems, Task};
+
+#[cfg(test)]
+mod tests;

@@ -81,8 +81,9 @@ pub async fn restore(repo: &Arc<Repository>, request: RestoreRequest, task: &Tas
         nonce: repo.env.random(),
     };
     let opened = pass::blocking(move || Target::open(&path, options)).await?;
-    let target = opened
-        .context(ErrorKind::Target, || format!("open the folder {} to restore into", request.target.display()))?;
+    let target = opened.context(ErrorKind::Target, || {
+        format!("open the folder {} to restore into", request.target.display())
+    })?;
     if existing == Existing::Fail && !target.is_empty() {
         let what = format!(
             "{} is not empty: choose what happens to what is there (skip, overwrite, if-changed)",

@@ -24,6 +24,10 @@ pub(super) struct Forbidden {
 }
 
 impl Forbidden {
+    pub(super) fn is_empty(&self) -> bool {
+        self.condemned.is_empty() && self.quarantined.is_empty()
+    }
+
     pub(super) fn forbids(&self, place: Place) -> bool {
         let quarantined = self.quarantined.get(&place.pack);
         self.condemned.contains(&place.pack)

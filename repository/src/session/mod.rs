@@ -123,6 +123,18 @@ impl Session {
         self.relocations.resolve(place)
     }
 
+    /// Whether anything was relocated at all.
+    #[must_use]
+    pub fn has_relocations(&self) -> bool {
+        !self.relocations.is_empty()
+    }
+
+    /// Whether no place is ruled out by W5: the usual case.
+    #[must_use]
+    pub fn forbids_nothing(&self) -> bool {
+        self.forbidden.is_empty()
+    }
+
     /// W5: whether a blob at this (resolved) place may be referenced. A question about a pack that was not seen yet
     /// costs one request; equal questions are joined.
     pub async fn may_use(&self, place: Place) -> Result<bool> {

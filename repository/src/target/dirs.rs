@@ -104,7 +104,10 @@ impl Target {
                 Ok(fd) => return self.take(parent, fd, created),
                 Err(Errno::NOENT) => created = make(parent, name)?,
                 Err(Errno::NOTDIR | Errno::LOOP | Errno::XDEV) if self.replace => {
-                    tried("remove what stands in the way", rustix::fs::unlinkat(parent.fd(), name, AtFlags::empty()))?;
+                    tried(
+                        "remove what stands in the way",
+                        rustix::fs::unlinkat(parent.fd(), name, AtFlags::empty()),
+                    )?;
                     created = make(parent, name)?;
                 }
                 Err(Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Err(TargetError::NotDirectory),

@@ -67,7 +67,8 @@ impl Target {
             name: parked.name.clone(),
             temporary: parked.temporary.clone(),
         };
-        let fd = tried("open again", open_beneath(at.dir.fd(), at.present_name(), OFlags::WRONLY, Mode::empty()))?;
+        let fd =
+            tried("open again", open_beneath(at.dir.fd(), at.present_name(), OFlags::WRONLY, Mode::empty()))?;
         let stat = tried("open again", rustix::fs::fstat(&fd))?;
         if (stat.st_dev, stat.st_ino) != parked.inode {
             return tried("open again", Err(Errno::STALE));
@@ -85,8 +86,13 @@ impl Target {
     /// Sets the metadata of a finished file, and gives it its name.
     pub fn finish(&self, file: &NewFile, meta: &Meta, notes: &mut Vec<String>) -> TargetResult<()> {
         let NewFile { fd, at, mode } = file;
-        let have =
-            meta::Have { uid: self.me.uid, gid: at.dir.gid(), mode: *mode, acl: at.dir.acl(), old_xattrs: false };
+        let have = meta::Have {
+            uid: self.me.uid,
+            gid: at.dir.gid(),
+            mode: *mode,
+            acl: at.dir.acl(),
+            old_xattrs: false,
+        };
         meta::apply(fd.as_fd(), have, meta, notes);
         match &at.temporary {
             Some(temporary) => Self::put_in_place(&at.dir, temporary, &at.name),

@@ -136,7 +136,12 @@ pub struct TargetOptions {
 const RESOLVE: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
-fn open_beneath(dir: impl AsFd, name: &[u8], flags: OFlags, mode: Mode) -> rustix::io::Result<std::os::fd::OwnedFd> {
+fn open_beneath(
+    dir: impl AsFd,
+    name: &[u8],
+    flags: OFlags,
+    mode: Mode,
+) -> rustix::io::Result<std::os::fd::OwnedFd> {
     loop {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         match rustix::fs::openat2(dir.as_fd(), name, flags, mode, RESOLVE) {
@@ -161,7 +166,10 @@ pub fn split(path: &[u8]) -> TargetResult<(&[u8], &[u8])> {
 /// True for what can be the name of one entry.
 fn good_name(name: &[u8]) -> bool {
     let length = 1..=limits::NAME_BYTES_MAX;
-    length.contains(&name.len()) && name != b"." && name != b".." && !name.iter().any(|b| matches!(b, 0 | b'/'))
+    length.contains(&name.len())
+        && name != b"."
+        && name != b".."
+        && !name.iter().any(|b| matches!(b, 0 | b'/'))
 }
 
 impl Target {

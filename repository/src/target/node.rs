@@ -49,7 +49,8 @@ impl Target {
             };
             meta::apply_unopened(&fd, is_link, have, meta, notes);
         }
-        let times = rustix::fs::utimensat(dir.fd(), name, &meta::times(meta.mtime), AtFlags::SYMLINK_NOFOLLOW);
+        let times =
+            rustix::fs::utimensat(dir.fd(), name, &meta::times(meta.mtime), AtFlags::SYMLINK_NOFOLLOW);
         meta::note("set times", times, notes);
         Ok(())
     }
@@ -80,7 +81,9 @@ fn make(dir: &Dir, name: &[u8], kind: &Kind) -> TargetResult<()> {
         Kind::Symlink(target) => tried("create", rustix::fs::symlinkat(target.as_slice(), dir.fd(), name)),
         Kind::Fifo => node(FileType::Fifo, 0),
         Kind::Socket => node(FileType::Socket, 0),
-        Kind::CharDevice(major, minor) => node(FileType::CharacterDevice, rustix::fs::makedev(*major, *minor)),
+        Kind::CharDevice(major, minor) => {
+            node(FileType::CharacterDevice, rustix::fs::makedev(*major, *minor))
+        }
         Kind::BlockDevice(major, minor) => node(FileType::BlockDevice, rustix::fs::makedev(*major, *minor)),
         Kind::File(_) => Err(TargetError::BadName("a regular file is not a node".to_owned())),
         Kind::Directory => Err(TargetError::IsDirectory),

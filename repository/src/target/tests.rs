@@ -106,7 +106,9 @@ fn what_stands_in_the_way_of_a_directory_is_replaced_when_asked() {
 #[test]
 fn a_file_gets_its_bytes_mode_and_time() {
     let place = place(false);
-    for (name, mode) in [("plain", 0o644), ("locked", 0o000), ("open", 0o666), ("suid", 0o4755), ("sticky", 0o1777)] {
+    for (name, mode) in
+        [("plain", 0o644), ("locked", 0o000), ("open", 0o666), ("suid", 0o4755), ("sticky", 0o1777)]
+    {
         let notes = place.write(name.as_bytes(), &me(mode), b"hello", Naming::New).unwrap();
         assert_eq!(notes, Vec::<String>::new());
         let stat = fs::metadata(place.path("t").join(name)).unwrap();

@@ -34,7 +34,7 @@ pub(super) fn content(
                 let (bytes, places) = read?;
                 let left = size.saturating_sub((i as u64).saturating_mul(limits::SEGMENT_BYTES));
                 let extents: Vec<_> = parse(&bytes, &places, left)?.extents().map(Ok).collect();
-                Ok(stream::iter(extents))
+                Ok::<_, Error>(stream::iter(extents))
             })
             .try_flatten()
             .boxed(),
@@ -52,7 +52,8 @@ pub(super) fn content(
 async fn pieces(reader: &BlobReader, extent: Extent) -> Result<ResultStream<Bytes>> {
     let ExtentData::Slice(blob, from) = extent.data else { return Ok(zeros(extent.bytes)) };
     let bytes = reader.get(blob).await?;
-    let range = from as usize..usize::try_from(extent.bytes).unwrap_or(usize::MAX).saturating_add(from as usize);
+    let range =
+        from as usize..usize::try_from(extent.bytes).unwrap_or(usize::MAX).saturating_add(from as usize);
     if range.end > bytes.len() {
         return Err(Error::new(ErrorKind::Damaged, format!("blob {} is shorter than its slice", blob.id)));
     }

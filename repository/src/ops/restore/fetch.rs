@@ -147,7 +147,9 @@ impl<S: Sink + 'static> Fetch<S> {
                 }
             }
         };
-        tokio::task::spawn_blocking(work).await.context(ErrorKind::Internal, || "write what was read".to_owned())
+        tokio::task::spawn_blocking(work)
+            .await
+            .context(ErrorKind::Internal, || "write what was read".to_owned())
     }
 }
 

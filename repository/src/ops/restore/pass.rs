@@ -89,7 +89,9 @@ impl Pass {
     async fn add(&self, mut window: Window, todo: Todo) -> Result<Window> {
         let Todo { job, content } = todo;
         match content {
-            Content::Inline(_) => return Err(Error::new(ErrorKind::Internal, "inline content needs no packs")),
+            Content::Inline(_) => {
+                return Err(Error::new(ErrorKind::Internal, "inline content needs no packs"));
+            }
             Content::Extents(list) => {
                 let file = window.join(&job);
                 window.want(&self.state, file, 0, list.into_iter());
@@ -183,7 +185,8 @@ pub(crate) fn parse(
     places: &[crate::ids::Place],
     bytes_left: u64,
 ) -> Result<chunk::segment::Segment> {
-    let parsed = chunk::segment::decode(bytes, places).context(ErrorKind::Damaged, || "segment".to_owned())?;
+    let parsed =
+        chunk::segment::decode(bytes, places).context(ErrorKind::Damaged, || "segment".to_owned())?;
     if parsed.bytes() == bytes_left.min(limits::SEGMENT_BYTES) {
         Ok(parsed)
     } else {

@@ -80,7 +80,8 @@ pub(crate) fn batches(footer: &Footer, wants: Vec<Want>) -> (Vec<Batch>, Vec<Wan
     for want in wants {
         let info = footer.blobs.get(want.ordinal as usize).filter(|b| b.id == want.id);
         let info = info.filter(|b| u64::from(want.from) + u64::from(want.bytes) <= u64::from(b.bytes));
-        let Some((number, group)) = info.and_then(|b| Some((b.group, footer.groups.get(b.group as usize)?))) else {
+        let Some((number, group)) = info.and_then(|b| Some((b.group, footer.groups.get(b.group as usize)?)))
+        else {
             bad.push(want);
             continue;
         };

@@ -214,7 +214,8 @@ impl FileJob {
 
     /// Writes one slice.
     pub(crate) fn write(self: &Arc<Self>, state: &State, at: u64, bytes: &[u8]) {
-        let result = if self.whole { self.write_whole(state, bytes) } else { self.write_part(state, at, bytes) };
+        let result =
+            if self.whole { self.write_whole(state, bytes) } else { self.write_part(state, at, bytes) };
         match result {
             Ok(()) => state.task.monitor.bytes_done.add(bytes.len() as u64),
             Err(e) => self.refused(state, e),

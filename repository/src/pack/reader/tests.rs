@@ -9,8 +9,8 @@ use crate::ids::{DomainName, Place, RepoId, Sid};
 use crate::pack::PackKind;
 use crate::pack::frame::padded;
 use crate::pack::writer::{FinishedPack, PackBuilder};
-use crate::store::{CountedStore, Counts};
 use crate::store::RemoteStore;
+use crate::store::{CountedStore, Counts};
 use crate::store::{Op, Store};
 use proptest::prelude::*;
 
