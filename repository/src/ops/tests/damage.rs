@@ -34,7 +34,7 @@ async fn a_failed_upload_fails_the_backup_with_its_cause() {
     let faulty = Arc::new(FaultStore::new(memory, FaultPlan::default()));
     let w = world_on(Arc::clone(&faulty) as Arc<dyn Store>).await;
     fs::write(w.volume().join("f"), noise(1, 1 << 20)).unwrap();
-    faulty.add(Fault::always(Op::Put, "default/p/", Effect::Full));
+    faulty.add(Fault::always(Op::Put, "default/p/*", Effect::Full));
     let err = backup(&w.repo, request(&w.volume()), None, &Task::default()).await.unwrap_err();
     assert_eq!(err.kind(), crate::ErrorKind::Store, "{}", err.chain());
     assert!(err.chain().contains("default/p/"), "{}", err.chain());
