@@ -31,7 +31,9 @@ impl Outcome {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let (nonce, end) = match self {
-            Self::Committed { nonce, manifest } => (nonce, WireEnd::Committed((&**manifest).into())),
+            Self::Committed { nonce, manifest } => {
+                (nonce, WireEnd::Committed(Box::new((&**manifest).into())))
+            }
             Self::Aborted { nonce, reason } => (nonce, WireEnd::Aborted(reason.clone())),
         };
         WireOutcome { nonce: nonce.to_vec(), end: Some(end) }.encode_to_vec()

@@ -6,13 +6,17 @@
 
 use std::collections::BTreeMap;
 
-use thiserror::Error;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
+use super::Summary;
 use crate::codec::{Malformed, Reader, put_varint};
 use crate::ids::{PackId, PackRef, Place};
 use crate::limits::{
-    PACK_BLOBS_MAX, PACK_BYTES_MAX, SUMMARY_PIECE_BYTES_AVG, SUMMARY_PIECE_BYTES_MAX, SUMMARY_PIECE_BYTES_MIN,
+    PACK_BLOBS_MAX, PACK_BYTES_MAX, RECORD_FETCHES, SUMMARY_PIECE_BYTES_AVG, SUMMARY_PIECE_BYTES_MAX,
+    SUMMARY_PIECE_BYTES_MIN,
 };
+use crate::pack::BlobReader;
+use crate::{Error, ErrorKind, Result};
 
 mod set;
 pub use set::OrdinalSet;
@@ -27,7 +31,7 @@ pub struct PackUse {
 }
 
 /// A needed pack that can't be named: its size is not known, or its metadata names blobs beyond any pack's bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("pack {pack} can't be in a summary: {why}")]
 pub struct BadUse {
     pack: PackId,
@@ -124,6 +128,31 @@ fn encode_one(out: &mut Vec<u8>, u: &PackUse) {
         put_varint(out, u64::from(n - 1));
         end = start + n;
     }
+}
+
+/// All that a snapshot needs, but for the pieces of the summary itself.
+pub async fn load(summary: &Summary, reader: &BlobReader) -> Result<Vec<PackUse>> {
+    let damaged = |e: Malformed| Error::with_source(ErrorKind::Damaged, "read a snapshot's summary", e);
+    let pieces = match summary {
+        Summary::Inline(bytes) => return decode(bytes).map_err(damaged),
+        Summary::Pieces(pieces) => pieces,
+    };
+    let mut out: Vec<PackUse> = Vec::new();
+    let reads: Vec<_> = pieces.iter().map(|p| reader.get(*p)).collect();
+    let mut read = stream::iter(reads).buffered(RECORD_FETCHES);
+    while let Some(bytes) = read.try_next().await? {
+        let piece = decode(&bytes).map_err(damaged)?;
+        if let (Some(last), Some(first)) = (out.last(), piece.first())
+            && last.pack.id >= first.pack.id
+        {
+            return Err(Error::new(
+                ErrorKind::Damaged,
+                "read a snapshot's summary: its pieces are out of order",
+            ));
+        }
+        out.extend(piece);
+    }
+    Ok(out)
 }
 
 /// Reads a summary or a piece of one. Packs must be in order, each once, and none may be empty.

@@ -69,8 +69,8 @@ pub(super) struct WireOutcome {
 
 #[derive(Clone, PartialEq, Oneof)]
 pub(super) enum WireEnd {
-    #[prost(message, tag = "2")]
-    Committed(WireManifest),
+    #[prost(message, boxed, tag = "2")]
+    Committed(Box<WireManifest>),
     #[prost(string, tag = "3")]
     Aborted(String),
 }

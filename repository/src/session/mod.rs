@@ -150,10 +150,11 @@ impl Session {
         self.forbidden.forbids(place)
     }
 
-    /// Packs that are known to exist because the resolved summary of the parent, read by [`Session::find_parent`],
-    /// needs them. Nothing else may be passed: not the index, not a delta, not a cache (W5).
+    /// Packs that are known to exist because the summary of the parent, read by [`Session::find_parent`], needs them.
+    /// Nothing else may be passed: not the index, not a delta, not a cache (W5). Packs that were relocated are gone,
+    /// though the summary names them: they are left out, and the copies asked for when they are needed.
     pub fn note_exists(&self, packs: impl IntoIterator<Item = PackRef>) {
-        self.existence.note(packs);
+        self.existence.note(packs.into_iter().filter(|p| !self.relocations.moves(p.id)));
     }
 
     /// Sees all packs by one listing, instead of one request each. For sessions that are about to use many.

@@ -11,14 +11,21 @@ use crate::manifest::gc::Relocation;
 /// Relocations that hold. Those of packs that the collector's `sweep` spares don't: such a pack keeps its place, and
 /// the copies are garbage that goes with the next run.
 #[derive(Clone, Debug, Default)]
-pub struct Relocations(HashMap<Place, Place>);
+pub struct Relocations {
+    moved: HashMap<Place, Place>,
+    from: HashSet<PackId>,
+}
 
 impl Relocations {
     /// Those of earlier runs (`merged`), and of the newest run those of packs that it sweeps.
     pub(super) fn new(merged: &[Relocation], newest: &[Relocation], swept: &HashSet<PackId>) -> Self {
         let newest = newest.iter().filter(|r| swept.contains(&r.pack));
-        let pairs = merged.iter().chain(newest).map(|r| (Place { pack: r.pack, ordinal: r.ordinal }, r.to));
-        Self(pairs.collect())
+        let mut relocations = Self::default();
+        for r in merged.iter().chain(newest) {
+            relocations.moved.insert(Place { pack: r.pack, ordinal: r.ordinal }, r.to);
+            relocations.from.insert(r.pack);
+        }
+        relocations
     }
 
     /// What holds in the newest generation now. For readers that find a pack gone.
@@ -31,8 +38,8 @@ impl Relocations {
     #[must_use]
     pub fn resolve(&self, place: Place) -> Place {
         let mut at = place;
-        for _ in 0..=self.0.len() {
-            match self.0.get(&at) {
+        for _ in 0..=self.moved.len() {
+            match self.moved.get(&at) {
                 Some(next) => at = *next,
                 None => return at,
             }
@@ -40,9 +47,15 @@ impl Relocations {
         place
     }
 
+    /// True if blobs of this pack were relocated: then the pack itself is deleted, or will be.
+    #[must_use]
+    pub fn moves(&self, pack: PackId) -> bool {
+        self.from.contains(&pack)
+    }
+
     /// True when nothing was relocated.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.moved.is_empty()
     }
 }

@@ -208,6 +208,13 @@ async fn relocations_hold_only_for_packs_that_are_swept() {
     assert_eq!(after.resolve(place(1, 0)), place(9, 1), "followed as often as needed");
     assert_eq!(after.resolve(place(3, 0)), place(3, 0), "a spared pack keeps its place");
     assert_eq!(after.resolve(place(7, 7)), place(7, 7));
+    let parents = [1, 2, 7].map(|n| PackRef { id: place(n, 0).pack, bytes: 9 });
+    after.note_exists(parents);
+    assert_eq!(
+        parents.map(|p| after.known_pack_bytes(p.id)),
+        [None, None, Some(9)],
+        "W5: relocated packs are gone"
+    );
     let reader = Relocations::load_newest(&world.objects).await.unwrap();
     assert_eq!(reader.resolve(place(1, 0)), place(9, 1));
 }
@@ -321,4 +328,24 @@ async fn readers_register_close_and_do_without() {
     ));
     world.store.on(|op, _, _| if op == Op::Put { Fault::Fails(StoreErrorKind::Denied) } else { Fault::None });
     assert!(Session::open_reader(world.objects.clone(), "node", None).await.unwrap().is_none());
+}
+
+/// Servers spawn all of this.
+#[tokio::test]
+async fn futures_may_move_between_threads() {
+    fn check<T: Send>(value: T) -> T {
+        value
+    }
+    let world = World::new();
+    let session = check(Session::open(world.objects.clone(), &Who::reader("node", None))).await.unwrap();
+    check(session.find_parent("vol", None)).await.unwrap();
+    check(session.note_all_packs()).await.unwrap();
+    check(session.may_use(place(1, 0))).await.unwrap();
+    check(session.close()).await.unwrap();
+    let keys = world.objects.keys.clone();
+    let pool = crate::cpu::Pool::new(1).unwrap();
+    let layout = world.objects.layout.clone();
+    let reader = crate::pack::BlobReader::new(world.store.clone(), layout, keys, pool);
+    let m = manifest("vol", 1);
+    assert_eq!(check(crate::manifest::summary::load(&m.summary, &reader)).await.unwrap().len(), 1);
 }

@@ -7,7 +7,7 @@ use crate::pack::PackKind;
 fn pack(n: u8, blobs: usize) -> DeltaPack {
     DeltaPack {
         pack: PackRef { id: PackId { sid: Sid([n; 16]), rnd: [n; 8] }, bytes: 1000 + u64::from(n) },
-        kind: if n % 2 == 0 { PackKind::Data } else { PackKind::Meta },
+        kind: if n < 2 { PackKind::Data } else { PackKind::Meta },
         blobs: (0..blobs).map(|b| BlobId([u8::try_from(b % 256).unwrap(); 32])).collect(),
     }
 }
