@@ -97,7 +97,7 @@ impl Cache {
         let path = self.path(key);
         let mut file = std::fs::read(&path).ok()?;
         let size = file.len().checked_sub(HASH_BYTES);
-        if !size.is_some_and(|n| hash(key, &file[..n]) == file[n..]) {
+        if size.is_none_or(|n| hash(key, &file[..n]) != file[n..]) {
             debug!(%key, "cache: a damaged copy is dropped");
             drop(std::fs::remove_file(&path));
             return None;
@@ -128,7 +128,7 @@ impl Cache {
                 }
             }
             Err(e) => {
-                debug!(%key, error = %e, folder = %self.folder.display(), "cache: can't keep an object")
+                debug!(%key, error = %e, folder = %self.folder.display(), "cache: can't keep an object");
             }
         }
     }

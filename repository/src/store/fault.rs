@@ -211,16 +211,16 @@ fn harm(fate: Fate, bytes: Bytes) -> Bytes {
 
 fn harm_list(
     fate: Fate,
-    prefix: String,
+    prefix: &str,
     listing: BoxStream<'static, StoreResult<Listed>>,
 ) -> BoxStream<'static, StoreResult<Listed>> {
     let failed = |error| stream::iter([Err(error)]);
     match fate {
-        Fate::Crashed | Fate::CrashAfter => failed(crashed(Op::List, &prefix)).boxed(),
+        Fate::Crashed | Fate::CrashAfter => failed(crashed(Op::List, prefix)).boxed(),
         Fate::Live(Some(Effect::Fail(kind))) => {
-            failed(StoreError::new(kind, Op::List, &prefix, "failed on purpose")).boxed()
+            failed(StoreError::new(kind, Op::List, prefix, "failed on purpose")).boxed()
         }
-        Fate::Live(Some(Effect::LoseReply)) => listing.take(1).chain(failed(lost(Op::List, &prefix))).boxed(),
+        Fate::Live(Some(Effect::LoseReply)) => listing.take(1).chain(failed(lost(Op::List, prefix))).boxed(),
         Fate::Live(Some(Effect::Delay(time))) => {
             stream::once(tokio::time::sleep(time)).filter_map(|()| async { None }).chain(listing).boxed()
         }
@@ -281,7 +281,7 @@ impl Store for FaultStore {
 
     fn list(&self, prefix: &str, after: Option<&Key>) -> BoxStream<'static, StoreResult<Listed>> {
         let fate = self.fate(Op::List, prefix);
-        harm_list(fate, prefix.to_owned(), self.inner.list(prefix, after))
+        harm_list(fate, prefix, self.inner.list(prefix, after))
     }
 
     async fn delete(&self, key: &Key) -> StoreResult<()> {

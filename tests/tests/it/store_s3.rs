@@ -7,8 +7,8 @@ use repository::store::{self, Key, Op, Put, RetryPolicy, StoreErrorKind, StoreOp
 use tests::s3::S3Server;
 
 async fn start() -> (tempfile::TempDir, S3Server) {
-    let dir = tempfile::tempdir().unwrap();
-    let server = S3Server::start(dir.path()).await.unwrap();
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let server = S3Server::start(dir.path()).await.expect("a free port");
     (dir, server)
 }
 
@@ -43,7 +43,8 @@ async fn one_operation_is_one_request() {
     assert_eq!(store.put_new(&key, Bytes::from("x")).await.unwrap(), Put::Created);
     assert_eq!(store.put_new(&key, Bytes::from("y")).await.unwrap(), Put::AlreadyExists);
     assert_eq!(store.get(&key).await.unwrap(), "x");
-    assert_eq!(Op::ALL.map(|op| options.counts.requests(op)), [2, 1, 0, 0, 0]);
+    assert_eq!(store.get_tail(&key, 10).await.unwrap(), (Bytes::from("x"), 1));
+    assert_eq!(Op::ALL.map(|op| options.counts.requests(op)), [2, 2, 0, 0, 0]);
     assert_eq!(options.counts.puts('p'), 2);
 }
 
