@@ -1,3 +1,5 @@
+#![expect(unreachable_pub, dead_code, reason = "the macro makes a public struct")]
+
 use std::path::PathBuf;
 
 use super::parse;

@@ -1,0 +1,46 @@
+//! What the coordinator asks of the repository. A trait, so that its own work can be tested without one.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use repository::Result;
+use repository::ids::{BlobId, Place};
+use repository::items::entry::Entry;
+use repository::ops::browse::{self, Change, ResultStream};
+use repository::ops::snapshots::{self, Snapshot, Stats};
+use repository::ops::verify::{self, Level, VerifyReport};
+use repository::ops::{Repository, Task};
+
+/// The repository, as the coordinator sees it.
+#[async_trait]
+pub trait Engine: Send + Sync + Debug {
+    /// All committed snapshots, oldest first, and what is damaged.
+    async fn snapshots(&self) -> Result<(Vec<Snapshot>, Vec<repository::Error>)>;
+    /// One snapshot by `latest`, id or prefix.
+    async fn snapshot(&self, spec: &str, volume: Option<&str>) -> Result<Snapshot>;
+    /// Where blobs lie, as far as is known.
+    async fn find_blobs(&self, ids: &[BlobId]) -> Result<Vec<Option<Place>>>;
+    /// Reads what is new in the index.
+    async fn refresh_index(&self) -> Result<()>;
+    /// Entries at and below a path.
+    fn list(&self, snapshot: &Snapshot, path: &[u8], recursive: bool) -> ResultStream<Entry>;
+    /// Entries that match a pattern.
+    fn find(&self, snapshot: &Snapshot, patterns: &[String]) -> Result<ResultStream<Entry>>;
+    /// The bytes of a file.
+    fn cat(&self, snapshot: &Snapshot, path: &[u8]) -> ResultStream<Bytes>;
+    /// Differences between two snapshots.
+    fn diff(&self, older: &Snapshot, newer: &Snapshot) -> ResultStream<Change>;
+    /// Proves that a snapshot restores.
+    async fn verify(&self, snapshot: &Snapshot, level: &Level, task: &Task) -> Result<VerifyReport>;
+    /// Figures of the whole repository.
+    async fn stats(&self) -> Result<Stats>;
+}
+
+/// An opened repository and its index.
+#[derive(Debug)]
+pub struct RepositoryEngine {
+    repo: Arc<Repository>,
+    index: Arc<LocalIndex>,
+}
