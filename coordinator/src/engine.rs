@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use repository::Result;
 use repository::ids::{BlobId, Place};
+use repository::index::Lookup;
 use repository::items::entry::Entry;
 use repository::ops::browse::{self, Change, ResultStream};
 use repository::ops::snapshots::{self, Snapshot, Stats};
@@ -22,8 +23,6 @@ pub trait Engine: Send + Sync + Debug {
     async fn snapshot(&self, spec: &str, volume: Option<&str>) -> Result<Snapshot>;
     /// Where blobs lie, as far as is known.
     async fn find_blobs(&self, ids: &[BlobId]) -> Result<Vec<Option<Place>>>;
-    /// Reads what is new in the index.
-    async fn refresh_index(&self) -> Result<()>;
     /// Entries at and below a path.
     fn list(&self, snapshot: &Snapshot, path: &[u8], recursive: bool) -> ResultStream<Entry>;
     /// Entries that match a pattern.
@@ -38,9 +37,56 @@ pub trait Engine: Send + Sync + Debug {
     async fn stats(&self) -> Result<Stats>;
 }
 
-/// An opened repository and its index.
+/// An opened repository and its index, which refreshes itself.
 #[derive(Debug)]
 pub struct RepositoryEngine {
     repo: Arc<Repository>,
-    index: Arc<LocalIndex>,
+    index: Arc<dyn Lookup>,
+}
+
+impl RepositoryEngine {
+    /// Of an opened repository.
+    #[must_use]
+    pub fn new(repo: Arc<Repository>, index: Arc<dyn Lookup>) -> Self {
+        Self { repo, index }
+    }
+}
+
+#[async_trait]
+impl Engine for RepositoryEngine {
+    async fn snapshots(&self) -> Result<(Vec<Snapshot>, Vec<repository::Error>)> {
+        snapshots::list(&self.repo).await
+    }
+
+    async fn snapshot(&self, spec: &str, volume: Option<&str>) -> Result<Snapshot> {
+        snapshots::get(&self.repo, spec, volume).await
+    }
+
+    async fn find_blobs(&self, ids: &[BlobId]) -> Result<Vec<Option<Place>>> {
+        self.index.find(ids).await
+    }
+
+    fn list(&self, snapshot: &Snapshot, path: &[u8], recursive: bool) -> ResultStream<Entry> {
+        browse::list(&self.repo, snapshot, path, recursive)
+    }
+
+    fn find(&self, snapshot: &Snapshot, patterns: &[String]) -> Result<ResultStream<Entry>> {
+        browse::find(&self.repo, snapshot, patterns)
+    }
+
+    fn cat(&self, snapshot: &Snapshot, path: &[u8]) -> ResultStream<Bytes> {
+        browse::cat(&self.repo, snapshot, path)
+    }
+
+    fn diff(&self, older: &Snapshot, newer: &Snapshot) -> ResultStream<Change> {
+        browse::diff(&self.repo, older, newer)
+    }
+
+    async fn verify(&self, snapshot: &Snapshot, level: &Level, task: &Task) -> Result<VerifyReport> {
+        verify::verify(&self.repo, snapshot, level, task).await
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        snapshots::stats(&self.repo).await
+    }
 }

@@ -13,7 +13,7 @@ pub const RUNS_KEPT_MAX: u32 = 10_000;
 /// Runs in one answer.
 pub const RUNS_LISTED_MAX: u32 = 1_000;
 /// Jobs waiting at once, of all volumes together.
-pub const JOBS_QUEUED_MAX: usize = 10_000;
+pub const JOBS_QUEUED_MAX: u32 = 10_000;
 /// Messages waiting for one agent; more than this and it is not keeping up.
 pub const AGENT_QUEUE: usize = 256;
 /// Volumes that one agent may register.

@@ -37,7 +37,7 @@ impl Db {
                     return Ok(Queued::Exists(JobId(id)));
                 }
             }
-            let active: usize =
+            let active: u32 =
                 t.query_row(&format!("SELECT count(*) FROM jobs WHERE {ACTIVE}"), [], |r| r.get(0))?;
             if active >= JOBS_QUEUED_MAX {
                 return Ok(Queued::Full);

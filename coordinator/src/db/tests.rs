@@ -78,7 +78,7 @@ fn a_newer_or_foreign_file_is_refused_by_name() {
     let path = dir.path().join("c.db");
     drop(Db::open(&path).unwrap());
     let connection = rusqlite::Connection::open(&path).unwrap();
-    connection.pragma_update(None, "user_version", MIGRATIONS.len() + 1).unwrap();
+    connection.pragma_update(None, "user_version", u32::try_from(MIGRATIONS.len()).unwrap() + 1).unwrap();
     drop(connection);
     let e = Db::open(&path).unwrap_err().chain();
     assert!(e.contains("c.db") && e.contains("newer"), "{e}");

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use repository::Result;
-use repository::ids::{BlobId, PackRef, Place};
+use repository::ids::{BlobId, PackId, Place};
 
-use super::snapshot::{place_from_wire, place_to_wire};
+use super::snapshot::{pack_from_wire, pack_to_wire};
 use super::{bad, fixed};
 use crate::{LOOKUP_IDS_MAX, v1};
 
@@ -33,7 +33,7 @@ pub fn ids_from_wire(request: &v1::LookupRequest) -> Result<Vec<BlobId>> {
 #[must_use]
 pub fn places_to_wire(places: &[Option<Place>]) -> v1::LookupResponse {
     let mut out = v1::LookupResponse::default();
-    let mut numbers: HashMap<PackRef, u32> = HashMap::new();
+    let mut numbers: HashMap<PackId, u32> = HashMap::new();
     for place in places {
         let Some(place) = place else {
             out.pack_numbers.push(0);
@@ -41,7 +41,7 @@ pub fn places_to_wire(places: &[Option<Place>]) -> v1::LookupResponse {
             continue;
         };
         let number = *numbers.entry(place.pack).or_insert_with(|| {
-            out.packs.push(place_to_wire(Place { ordinal: 0, ..*place }));
+            out.packs.push(pack_to_wire(place.pack));
             u32::try_from(out.packs.len()).unwrap_or(0)
         });
         out.pack_numbers.push(number);
@@ -55,14 +55,14 @@ pub fn places_from_wire(response: &v1::LookupResponse, count: usize) -> Result<V
     if response.pack_numbers.len() != count || response.ordinals.len() != count {
         return Err(bad("pack_numbers", format!("{} answers for {count} ids", response.pack_numbers.len())));
     }
-    let packs = response.packs.iter().map(place_from_wire).collect::<Result<Vec<_>>>()?;
+    let packs = response.packs.iter().map(|p| pack_from_wire(p)).collect::<Result<Vec<_>>>()?;
     let pairs = response.pack_numbers.iter().zip(&response.ordinals);
     pairs
         .map(|(&number, &ordinal)| {
             let Some(number) = number.checked_sub(1) else { return Ok(None) };
             let pack = usize::try_from(number).ok().and_then(|n| packs.get(n));
             let pack = pack.ok_or_else(|| bad("pack_numbers", format!("no pack {number}")))?;
-            Ok(Some(Place { ordinal, ..*pack }))
+            Ok(Some(Place { pack: *pack, ordinal }))
         })
         .collect()
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use repository::Result;
 use repository::env::Timestamp;
-use repository::ids::{BlobId, BlobRef, PackId, PackRef, Place, Sid};
+use repository::ids::{BlobId, BlobRef, PackId, Place, Sid};
 use repository::manifest::{Manifest, Summary};
 use repository::ops::snapshots::Snapshot;
 
@@ -77,15 +77,18 @@ fn blob_from_wire(b: Option<&v1::BlobRef>) -> Result<BlobRef> {
     Ok(BlobRef { id: BlobId(fixed(&b.id, "blob id")?), place: place_from_wire(place)? })
 }
 
-pub(super) fn place_to_wire(p: Place) -> v1::Place {
-    v1::Place {
-        pack: Bytes::copy_from_slice(&p.pack.id.to_bytes()),
-        pack_bytes: p.pack.bytes,
-        ordinal: p.ordinal,
-    }
+fn place_to_wire(p: Place) -> v1::Place {
+    v1::Place { pack: pack_to_wire(p.pack), ordinal: p.ordinal }
 }
 
-pub(super) fn place_from_wire(p: &v1::Place) -> Result<Place> {
-    let id = PackId::from_bytes(fixed(&p.pack, "pack")?);
-    Ok(Place { pack: PackRef { id, bytes: p.pack_bytes }, ordinal: p.ordinal })
+fn place_from_wire(p: &v1::Place) -> Result<Place> {
+    Ok(Place { pack: pack_from_wire(&p.pack)?, ordinal: p.ordinal })
+}
+
+pub(super) fn pack_to_wire(p: PackId) -> Bytes {
+    Bytes::copy_from_slice(&p.to_bytes())
+}
+
+pub(super) fn pack_from_wire(p: &[u8]) -> Result<PackId> {
+    fixed(p, "pack").map(PackId::from_bytes)
 }

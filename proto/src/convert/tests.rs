@@ -1,5 +1,5 @@
 use repository::env::Timestamp;
-use repository::ids::{BlobId, BlobRef, PackId, PackRef, Place, Sid};
+use repository::ids::{BlobId, BlobRef, PackId, Place, Sid};
 use repository::items::entry::{Content, Entry, Kind, Meta};
 use repository::manifest::{Manifest, Summary};
 use repository::ops::browse::Change;
@@ -14,7 +14,7 @@ use crate::job::{BackupSpec, Failure, Job, JobId, JobResult, JobSpec, RestoreSpe
 use crate::v1;
 
 fn place(n: u8, ordinal: u32) -> Place {
-    Place { pack: PackRef { id: PackId { sid: Sid([n; 16]), rnd: [n; 8] }, bytes: u64::from(n) << 20 }, ordinal }
+    Place { pack: PackId { sid: Sid([n; 16]), rnd: [n; 8] }, ordinal }
 }
 
 fn snapshot() -> Snapshot {
