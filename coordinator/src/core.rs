@@ -15,6 +15,7 @@ use repository::env::{Env, Timestamp};
 use repository::ids::hex;
 use repository::ops::snapshots::Snapshot;
 use repository::{Error, ErrorKind, Result};
+use service::paths::is_below;
 use tokio::sync::Notify;
 
 use crate::config::Config;
@@ -189,17 +190,3 @@ impl Core {
 pub(crate) fn unknown_run(id: JobId) -> Error {
     Error::new(ErrorKind::NotFound, format!("no run {}", hex(&id.0)))
 }
-
-/// True for an absolute path without `.` and `..` that is `root` or below it.
-fn is_below(target: &[u8], root: &[u8]) -> bool {
-    let parts = |path: &[u8]| -> Option<Vec<Vec<u8>>> {
-        let rest = path.strip_prefix(b"/")?;
-        let parts: Vec<_> = rest.split(|b| *b == b'/').filter(|p| !p.is_empty()).map(<[u8]>::to_vec).collect();
-        let plain = parts.iter().all(|p| p != b"." && p != b".." && !p.contains(&0));
-        plain.then_some(parts)
-    };
-    matches!((parts(target), parts(root)), (Some(t), Some(r)) if t.starts_with(&r))
-}
-
-#[cfg(test)]
-mod tests;

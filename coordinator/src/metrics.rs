@@ -85,7 +85,7 @@ impl Metrics {
     /// Volumes on time, late, and without a schedule.
     pub fn set_volumes(&self, counts: [i64; 3]) {
         for (state, count) in VOLUME_STATES.into_iter().zip(counts) {
-            drop(self.volumes.get_or_create(&StateLabel { state }).set(count));
+            self.volumes.get_or_create(&StateLabel { state }).set(count);
         }
     }
 
@@ -97,7 +97,7 @@ impl Metrics {
         }
         for state in JOB_STATES {
             let count = counts.get(state.name()).copied().unwrap_or(0);
-            drop(self.jobs.get_or_create(&StateLabel { state: state.name() }).set(count));
+            self.jobs.get_or_create(&StateLabel { state: state.name() }).set(count);
         }
     }
 
@@ -108,12 +108,12 @@ impl Metrics {
             State::Done if partial => "partial",
             state => state.name(),
         };
-        drop(self.jobs_finished.get_or_create(&JobLabels { kind: record.job.spec.kind(), result }).inc());
+        self.jobs_finished.get_or_create(&JobLabels { kind: record.job.spec.kind(), result }).inc();
     }
 
     /// A batch of ids was answered.
     pub fn count_lookup(&self, found: u64, unknown: u64) {
-        drop(self.lookup_ids.get_or_create(&ResultLabel { result: "found" }).inc_by(found));
-        drop(self.lookup_ids.get_or_create(&ResultLabel { result: "unknown" }).inc_by(unknown));
+        self.lookup_ids.get_or_create(&ResultLabel { result: "found" }).inc_by(found);
+        self.lookup_ids.get_or_create(&ResultLabel { result: "unknown" }).inc_by(unknown);
     }
 }

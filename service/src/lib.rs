@@ -7,6 +7,7 @@ pub mod client;
 pub mod config;
 pub mod describe;
 pub mod http;
+pub mod paths;
 pub mod repo;
 pub mod tls;
 pub mod token;

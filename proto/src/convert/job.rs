@@ -128,3 +128,18 @@ pub fn decode_result(bytes: &[u8]) -> Result<JobResult> {
     let result = v1::JobResult::decode(bytes);
     result_from_wire(result.map_err(|e| Error::with_source(ErrorKind::Damaged, "decode job result", e))?)
 }
+
+/// A finished job as an agent keeps it.
+#[must_use]
+pub fn encode_kept(job: &Job, result: &JobResult) -> Vec<u8> {
+    v1::KeptResult { job: Some(job_to_wire(job)), result: Some(result_to_wire(result)) }.encode_to_vec()
+}
+
+/// The reverse.
+pub fn decode_kept(bytes: &[u8]) -> Result<(Job, JobResult)> {
+    let kept = v1::KeptResult::decode(bytes);
+    let kept = kept.map_err(|e| Error::with_source(ErrorKind::Damaged, "decode kept result", e))?;
+    let job = kept.job.ok_or_else(|| bad("job", "missing"))?;
+    let result = kept.result.ok_or_else(|| bad("result", "missing"))?;
+    Ok((job_from_wire(job)?, result_from_wire(result)?))
+}

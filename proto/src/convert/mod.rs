@@ -17,7 +17,7 @@ use repository::{Error, ErrorKind, Result};
 
 pub use entry::{change_from_wire, change_to_wire, entry_from_wire, entry_to_wire};
 pub use job::{
-    decode_result, decode_spec, encode_result, encode_spec, existing_from_wire, existing_to_wire, job_from_wire,
+    decode_kept, decode_result, decode_spec, encode_kept, encode_result, encode_spec, existing_from_wire, existing_to_wire, job_from_wire,
     job_id_from_wire, job_to_wire, result_from_wire, result_to_wire,
 };
 pub use lookup::{ids_from_wire, ids_to_wire, places_from_wire, places_to_wire};
