@@ -134,3 +134,6 @@ impl Metrics {
         self.lookup_ids.get_or_create(&SourceLabel { source }).inc_by(ids as u64);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,3 +117,6 @@ impl Metrics {
         self.lookup_ids.get_or_create(&ResultLabel { result: "unknown" }).inc_by(unknown);
     }
 }
+
+#[cfg(test)]
+mod tests;
