@@ -9,14 +9,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use proto::job::{BackupSpec, JobResult, JobSpec, RestoreSpec};
+use repository::env::Env;
 use repository::index::Lookup;
 use repository::ops::backup::{BackupReport, BackupRequest};
 use repository::ops::restore::{RestoreReport, RestoreRequest};
 use repository::ops::{Repository, Task, backup, restore, snapshots};
 use repository::{Error, ErrorKind, Result};
 use service::paths;
+use service::repo::Probe;
 
 use crate::config::{Config, Volume};
+use crate::lookup::RemoteLookup;
+use crate::metrics::Metrics;
 
 /// Does one job. Must end soon after the task is cancelled.
 #[async_trait]
@@ -42,6 +46,14 @@ pub struct RepositoryExecutor {
 }
 
 impl RepositoryExecutor {
+    /// Opens the repository; blobs are looked up at the coordinator, and locally while it is away.
+    pub async fn open(config: &Config, metrics: &Metrics, env: &Env) -> Result<Self> {
+        let repo = config.repository.open(metrics.store.clone(), Probe::Skip, env).await?;
+        let local = service::repo::open_index(&repo)?;
+        let lookup = RemoteLookup::new(config.coordinator.clone(), local, metrics.clone());
+        Ok(Self::new(config, repo, Arc::new(lookup)))
+    }
+
     /// The memory bound is shared out among the jobs that may run at once.
     #[must_use]
     pub fn new(config: &Config, repo: Arc<Repository>, lookup: Arc<dyn Lookup>) -> Self {

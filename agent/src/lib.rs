@@ -14,4 +14,4 @@ pub mod server;
 
 pub use config::{Config, ConfigLayer, VolumeLayer};
 pub use executor::Executor;
-pub use server::{Started, run_with, start};
+pub use server::{Started, run, start};

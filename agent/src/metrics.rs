@@ -2,6 +2,8 @@
 //!
 //! Labels come from closed sets, never from ids, names or paths.
 
+use std::sync::Arc;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -9,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use proto::job::JobResult;
 use repository::monitor::Figures;
+use repository::store::count::Counts;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
@@ -63,6 +66,8 @@ work! {
 /// All metrics. Cloning shares them.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
+    /// Requests to the store.
+    pub store: Arc<Counts>,
     /// 1 while the coordinator has welcomed us.
     pub connected: Gauge,
     /// Connections that broke or could not be opened.
@@ -79,6 +84,7 @@ impl Metrics {
     /// Registers all of them, with all their labels.
     pub fn register(&self, registry: &mut Registry) {
         let r = registry.sub_registry_with_prefix("holdfast_agent");
+        service::store_metrics::register(r, self.store.clone());
         r.register("connected", "1 while connected to the coordinator", self.connected.clone());
         let text = "Connections to the coordinator that broke or could not be opened";
         r.register("connection_failures", text, self.connection_failures.clone());

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::executor::Executor;
+use crate::executor::{Executor, RepositoryExecutor};
 use crate::jobs::{Jobs, Kept};
 use crate::limits::{PROGRESS_SECONDS, STOP_SECONDS};
 use crate::link::Link;
@@ -35,14 +35,12 @@ impl Started {
     }
 }
 
-/// Runs with the executor until `shutdown`.
-pub async fn run_with(
-    config: Config,
-    executor: Arc<dyn Executor>,
-    metrics: Metrics,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    start(config, executor, metrics, Env::system(), shutdown).await?.wait().await
+/// Opens the repository and runs until `shutdown`.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    service::tls::install_provider();
+    let (env, metrics) = (Env::system(), Metrics::default());
+    let executor = RepositoryExecutor::open(&config, &metrics, &env).await?;
+    start(config, Arc::new(executor), metrics, env, shutdown).await?.wait().await
 }
 
 /// Binds the listener and begins. Port 0 takes a free one.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use repository::Result;
+use repository::env::Env;
 use repository::ids::{BlobId, Place};
 use repository::index::Lookup;
 use repository::items::entry::Entry;
@@ -13,6 +14,8 @@ use repository::ops::browse::{self, Change, ResultStream};
 use repository::ops::snapshots::{self, Snapshot, Stats};
 use repository::ops::verify::{self, Level, VerifyReport};
 use repository::ops::{Repository, Task};
+use repository::store::count::Counts;
+use service::repo::{Probe, Settings};
 
 /// The repository, as the coordinator sees it.
 #[async_trait]
@@ -45,6 +48,13 @@ pub struct RepositoryEngine {
 }
 
 impl RepositoryEngine {
+    /// Probes the store, refuses an unfit one, and opens the repository and its index.
+    pub async fn open(settings: &Settings, counts: Arc<Counts>, env: &Env) -> Result<Self> {
+        let repo = settings.open(counts, Probe::Run, env).await?;
+        let index = service::repo::open_index(&repo)?;
+        Ok(Self::new(repo, index))
+    }
+
     /// Of an opened repository.
     #[must_use]
     pub fn new(repo: Arc<Repository>, index: Arc<dyn Lookup>) -> Self {

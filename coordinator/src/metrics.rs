@@ -3,12 +3,14 @@
 //! Labels come from closed sets, never from ids, names or paths.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use repository::store::count::Counts;
 
 use crate::jobs::{Record, State};
 
@@ -35,6 +37,8 @@ const RESULTS: [&str; 4] = ["done", "partial", "failed", "cancelled"];
 /// All metrics. Cloning shares them.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
+    /// Requests to the store.
+    pub store: Arc<Counts>,
     /// Agents connected now.
     pub agents_connected: Gauge,
     /// Snapshots in the repository.
@@ -55,6 +59,7 @@ impl Metrics {
     /// Registers all of them, with all their labels.
     pub fn register(&self, registry: &mut Registry) {
         let r = registry.sub_registry_with_prefix("holdfast_coordinator");
+        service::store_metrics::register(r, self.store.clone());
         r.register("agents_connected", "Agents connected now", self.agents_connected.clone());
         r.register("snapshots", "Committed snapshots in the repository", self.snapshots.clone());
         r.register("snapshots_damaged", "Outcomes of sessions that can't be read", self.snapshots_damaged.clone());

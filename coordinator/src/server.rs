@@ -21,7 +21,7 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::config::Config;
 use crate::core::Core;
-use crate::engine::Engine;
+use crate::engine::{Engine, RepositoryEngine};
 use crate::limits::{KEEPALIVE_SECONDS, REQUEST_SECONDS, STOP_SECONDS, STREAMS_PER_CONNECTION_MAX};
 use crate::metrics::Metrics;
 use crate::service::agents::AgentService;
@@ -44,20 +44,22 @@ impl Started {
     }
 }
 
-/// Runs with the engine until `shutdown`.
-pub async fn run(config: Config, engine: Arc<dyn Engine>, shutdown: CancellationToken) -> anyhow::Result<()> {
-    start(config, engine, Env::system(), shutdown).await?.wait().await
+/// Opens the repository and runs until `shutdown`.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let (env, metrics) = (Env::system(), Metrics::default());
+    let engine = RepositoryEngine::open(&config.repository, metrics.store.clone(), &env).await?;
+    start(config, Arc::new(engine), metrics, env, shutdown).await?.wait().await
 }
 
 /// Binds the listeners and begins. Port 0 takes a free one.
 pub async fn start(
     config: Config,
     engine: Arc<dyn Engine>,
+    metrics: Metrics,
     env: Env,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Started> {
     service::tls::install_provider();
-    let metrics = Metrics::default();
     let mut registry = Registry::default();
     metrics.register(&mut registry);
     if let Some(folder) = config.database.parent() {

@@ -9,5 +9,6 @@ pub mod describe;
 pub mod http;
 pub mod paths;
 pub mod repo;
+pub mod store_metrics;
 pub mod tls;
 pub mod token;

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use repository::env::Env;
 use repository::error::Context as _;
 use repository::ids::DomainName;
+use repository::index::{LocalIndex, LocalOptions};
 use repository::keys::Credential;
 use repository::ops::{OpenOptions, Repository};
-use repository::store::Store;
+use repository::store::count::Counts;
+use repository::store::url::StoreOptions;
+use repository::store;
 use repository::{ErrorKind, Result};
 
 /// Which repository, and what opens it.
@@ -56,15 +59,40 @@ impl KeyFrom {
     }
 }
 
+/// Whether to find out if the store can hold a repository at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// With a few objects that are deleted again; an unfit store is refused by name.
+    Run,
+    /// The coordinator does it.
+    Skip,
+}
+
+/// How old the index may be when it is asked.
+const INDEX_SECONDS: u64 = 60;
+
 impl Settings {
-    /// Opens the repository in `store`.
-    pub async fn open(&self, store: Arc<dyn Store>, env: Env) -> Result<Arc<Repository>> {
+    /// Opens the store and the repository in it. Requests are counted in `counts`.
+    pub async fn open(&self, counts: Arc<Counts>, probe: Probe, env: &Env) -> Result<Arc<Repository>> {
+        let options = StoreOptions { counts, ..StoreOptions::default() };
+        let store = store::url::open(&self.url, &options, env).await?;
+        if probe == Probe::Run {
+            store::probe::probe(&*store, &*env.random).await.context(ErrorKind::Store, || format!("store {}", self.url))?;
+        }
         let options = OpenOptions {
             domain: self.domain.clone(),
             credential: self.key.read()?,
             cache_dir: self.cache_dir.clone(),
             cpu_threads: self.cpu_threads,
         };
-        Repository::open(store, options, env).await.map_err(|e| e.context(format!("open repository {}", self.url)))
+        let opened = Repository::open(store, options, env.clone()).await;
+        opened.map_err(|e| e.context(format!("open repository {}", self.url)))
     }
+}
+
+/// The repository's own index, which looks for new deltas when it is asked and was not a while ago.
+pub fn open_index(repo: &Repository) -> Result<Arc<LocalIndex>> {
+    let cache_dir = repo.cache_dir.as_ref().map(|dir| dir.join("index"));
+    let options = LocalOptions { cache_dir, refresh_seconds: INDEX_SECONDS };
+    Ok(Arc::new(LocalIndex::open(repo.objects(), options)?))
 }

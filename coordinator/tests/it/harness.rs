@@ -76,7 +76,8 @@ pub(crate) struct Coordinator {
 impl Coordinator {
     pub(crate) async fn start(config: coordinator::Config, engine: Arc<dyn Engine>) -> Self {
         let shutdown = CancellationToken::new();
-        let started = coordinator::start(config.clone(), engine.clone(), Env::system(), shutdown.clone()).await.unwrap();
+        let (metrics, env) = (coordinator::metrics::Metrics::default(), Env::system());
+        let started = coordinator::start(config.clone(), engine.clone(), metrics, env, shutdown.clone()).await.unwrap();
         let (address, http) = (started.grpc, started.http.unwrap());
         Self { address, http, config, engine, started, shutdown }
     }
