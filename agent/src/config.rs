@@ -164,7 +164,11 @@ impl ConfigLayer {
         }
         let coordinator = self.target();
         if let Err(e) = coordinator.check() {
-            wrong.push(if self.coordinator.is_none() { "coordinator is missing: its URL".to_owned() } else { e.chain() });
+            wrong.push(if self.coordinator.is_none() {
+                "coordinator is missing: its URL".to_owned()
+            } else {
+                e.chain()
+            });
         }
         let memory_bytes_max = self.memory_bytes_max.unwrap_or(repository::limits::MEMORY_BYTES);
         if memory_bytes_max < MEMORY_BYTES_MIN {
@@ -186,7 +190,9 @@ impl ConfigLayer {
         if self.state_dir.is_none() {
             wrong.push("state_dir is missing: the folder for unacknowledged results".to_owned());
         }
-        let (Some(url), Some(key), Some(state_dir), true) = (self.repo, key, self.state_dir, wrong.is_empty()) else {
+        let (Some(url), Some(key), Some(state_dir), true) =
+            (self.repo, key, self.state_dir, wrong.is_empty())
+        else {
             return Err(Invalid(wrong));
         };
         let http = self.http_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], HTTP_PORT)));

@@ -147,7 +147,8 @@ impl Executor for RepositoryExecutor {
 /// must not be able to write elsewhere.
 fn check_target(target: &[u8], roots: &[PathBuf]) -> Result<PathBuf> {
     let path = PathBuf::from(OsStr::from_bytes(target));
-    let refuse = |why: String| Err(Error::new(ErrorKind::Refused, format!("restore to {}: {why}", path.display())));
+    let refuse =
+        |why: String| Err(Error::new(ErrorKind::Refused, format!("restore to {}: {why}", path.display())));
     let root = roots.iter().find(|r| paths::is_below(target, r.as_os_str().as_bytes()));
     let Some(root) = root else {
         return refuse("not below one of this agent's restore roots".to_owned());

@@ -138,7 +138,13 @@ impl Jobs {
     #[must_use]
     pub fn held(&self) -> Vec<Job> {
         let state = self.lock();
-        state.running.values().map(|r| &r.job).chain(state.ended.values().map(|(job, _)| job)).cloned().collect()
+        state
+            .running
+            .values()
+            .map(|r| &r.job)
+            .chain(state.ended.values().map(|(job, _)| job))
+            .cloned()
+            .collect()
     }
 
     /// Results that the coordinator has not taken yet.

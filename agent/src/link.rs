@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::job::{Job, JobId, JobResult};
-use proto::v1::agents_client::AgentsClient;
 use proto::v1::agent_message::Message;
+use proto::v1::agents_client::AgentsClient;
 use proto::v1::coordinator_message::Message as Answer;
 use proto::{MESSAGE_BYTES_MAX, convert, v1};
 use repository::env::Env;
@@ -53,7 +53,11 @@ impl Link {
             host: config.host.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             volumes: config.volumes.iter().map(volume).collect(),
-            restore_roots: config.restore_roots.iter().map(|r| r.as_os_str().as_bytes().to_vec().into()).collect(),
+            restore_roots: config
+                .restore_roots
+                .iter()
+                .map(|r| r.as_os_str().as_bytes().to_vec().into())
+                .collect(),
             jobs_max: config.jobs_max,
             jobs: Vec::new(),
         };
@@ -111,7 +115,8 @@ impl Link {
         let timeout = Duration::from_secs(WELCOME_SECONDS);
         let late = |_| Error::new(ErrorKind::Refused, "the coordinator did not welcome the agent in time");
         let attached = client.attach(ReceiverStream::new(outgoing));
-        let mut incoming = tokio::time::timeout(timeout, attached).await.map_err(late)?.map_err(error)?.into_inner();
+        let mut incoming =
+            tokio::time::timeout(timeout, attached).await.map_err(late)?.map_err(error)?.into_inner();
         let first = tokio::time::timeout(timeout, incoming.message()).await.map_err(late)?.map_err(error)?;
         let Some(v1::CoordinatorMessage { message: Some(Answer::Welcome(welcome)) }) = first else {
             return Err(Error::new(ErrorKind::Refused, "the coordinator did not begin with a welcome"));
@@ -120,7 +125,8 @@ impl Link {
         self.metrics.connected.set(1);
         tracing::info!(coordinator = self.target.url, "connected");
         let heartbeat = Duration::from_secs(u64::from(welcome.heartbeat_seconds.max(1)));
-        let (mut heartbeat, mut progress) = (interval(heartbeat), interval(Duration::from_secs(PROGRESS_SECONDS)));
+        let (mut heartbeat, mut progress) =
+            (interval(heartbeat), interval(Duration::from_secs(PROGRESS_SECONDS)));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.send_results(&outbox).await?;

@@ -32,7 +32,10 @@ struct State {
 
 impl fmt::Debug for RemoteLookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RemoteLookup").field("target", &self.target).field("local", &self.local).finish_non_exhaustive()
+        f.debug_struct("RemoteLookup")
+            .field("target", &self.target)
+            .field("local", &self.local)
+            .finish_non_exhaustive()
     }
 }
 

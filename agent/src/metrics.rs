@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use proto::job::JobResult;
 use repository::monitor::Figures;
-use repository::store::count::Counts;
+use repository::store::Counts;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
@@ -33,14 +33,14 @@ const KINDS: [&str; 2] = ["backup", "restore"];
 const RESULTS: [&str; 4] = ["done", "partial", "failed", "cancelled"];
 
 macro_rules! work {
-    ($($name:ident: $help:literal,)*) => {
+    ($($name:ident as $metric:literal: $help:literal,)*) => {
         /// What jobs did, all together.
         #[derive(Clone, Debug, Default)]
         struct Work { $($name: Counter,)* }
 
         impl Work {
             fn register(&self, registry: &mut Registry) {
-                $(registry.register(stringify!($name), $help, self.$name.clone());)*
+                $(registry.register($metric, $help, self.$name.clone());)*
             }
 
             fn count(&self, before: &Figures, now: &Figures) {
@@ -51,16 +51,16 @@ macro_rules! work {
 }
 
 work! {
-    entries: "Entries walked, or restored",
-    entries_failed: "Entries that could not be read or restored",
-    files_opened: "Regular files that were opened and read",
-    files_unchanged: "Regular files taken over from the parent unread",
-    bytes_read: "Bytes read from volumes, or from packs in a restore",
-    bytes_new: "Plain bytes of blobs that were not known before",
-    bytes_found: "Plain bytes of blobs that were known",
-    bytes_stored: "Bytes put into the store",
-    bytes_rewritten: "Plain bytes stored again because old blobs were of little use",
-    packs: "Packs put into the store",
+    entries as "entries": "Entries walked, or restored",
+    entries_failed as "entries_failed": "Entries that could not be read or restored",
+    files_opened as "files_opened": "Regular files that were opened and read",
+    files_unchanged as "files_unchanged": "Regular files taken over from the parent unread",
+    bytes_read as "read_bytes": "Bytes read from volumes, or from packs in a restore",
+    bytes_new as "new_bytes": "Plain bytes of blobs that were not known before",
+    bytes_found as "found_bytes": "Plain bytes of blobs that were known",
+    bytes_stored as "stored_bytes": "Bytes put into the store",
+    bytes_rewritten as "rewritten_bytes": "Plain bytes stored again because old blobs were of little use",
+    packs as "packs": "Packs put into the store",
 }
 
 /// All metrics. Cloning shares them.
@@ -91,7 +91,11 @@ impl Metrics {
         let text = "Results that the coordinator has not acknowledged yet";
         r.register("results_waiting", text, self.results_waiting.clone());
         r.register("jobs_running", "Jobs running now", self.jobs_running.clone());
-        r.register("jobs_finished", "Jobs that ended; partial means with problems", self.jobs_finished.clone());
+        r.register(
+            "jobs_finished",
+            "Jobs that ended; partial means with problems",
+            self.jobs_finished.clone(),
+        );
         r.register("lookup_ids", "Blob ids looked up, by who answered", self.lookup_ids.clone());
         self.work.register(r);
         for kind in KINDS {

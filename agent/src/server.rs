@@ -63,7 +63,8 @@ pub async fn start(
         }
         None => None,
     };
-    let http = listener.as_ref().map(TcpListener::local_addr).transpose().context("address of HTTP listener")?;
+    let http =
+        listener.as_ref().map(TcpListener::local_addr).transpose().context("address of HTTP listener")?;
     let connected = metrics.connected.clone();
     let ready = move || match connected.get() {
         1 => Ok(()),

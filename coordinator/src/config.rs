@@ -135,7 +135,9 @@ impl ConfigLayer {
                 wrong.push(format!("{name} must be at least 1"));
             }
         }
-        let (Some(url), Some(key), Some(state_dir), true) = (self.repo, key, self.state_dir, wrong.is_empty()) else {
+        let (Some(url), Some(key), Some(state_dir), true) =
+            (self.repo, key, self.state_dir, wrong.is_empty())
+        else {
             return Err(Invalid(wrong));
         };
         let http = self.http_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], HTTP_PORT)));

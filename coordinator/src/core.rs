@@ -143,7 +143,9 @@ impl Core {
 
     /// Lets an event happen to a job, writes it down, and tells those who watch. `None` for an unknown job.
     pub(crate) async fn change(&self, id: JobId, event: Event) -> Result<Option<Record>> {
-        let Some((record, applied)) = self.db.apply(id, event, self.env.now()).await? else { return Ok(None) };
+        let Some((record, applied)) = self.db.apply(id, event, self.env.now()).await? else {
+            return Ok(None);
+        };
         if applied {
             let agent = record.agent.as_deref().unwrap_or("-");
             tracing::info!(run = %id, agent, state = record.state.name(), "job changed");

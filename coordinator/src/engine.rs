@@ -14,7 +14,7 @@ use repository::ops::browse::{self, Change, ResultStream};
 use repository::ops::snapshots::{self, Snapshot, Stats};
 use repository::ops::verify::{self, Level, VerifyReport};
 use repository::ops::{Repository, Task};
-use repository::store::count::Counts;
+use repository::store::Counts;
 use service::repo::{Probe, Settings};
 
 /// The repository, as the coordinator sees it.

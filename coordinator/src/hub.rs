@@ -107,7 +107,8 @@ impl Hub {
     /// The connected agent with room for one more job that can read the volume.
     pub(crate) fn find_for_volume(&self, volume: &str) -> Option<String> {
         let state = self.lock();
-        let mut able = state.links.values().filter(|l| l.has_room() && l.info.volumes.iter().any(|v| v.name == volume));
+        let mut able =
+            state.links.values().filter(|l| l.has_room() && l.info.volumes.iter().any(|v| v.name == volume));
         able.next().map(|l| l.info.id.clone())
     }
 

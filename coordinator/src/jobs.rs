@@ -150,7 +150,8 @@ impl Record {
             (Offered | Running, Event::Lost) => {
                 self.requeue(now);
                 if self.state == Queued && self.attempts >= ATTEMPTS_MAX {
-                    let what = format!("given up: its agent was lost {} times while working on it", self.attempts);
+                    let what =
+                        format!("given up: its agent was lost {} times while working on it", self.attempts);
                     let error = Error::new(ErrorKind::Internal, what);
                     self.end(JobResult::failed(&error, repository::monitor::Figures::default()), now);
                 }

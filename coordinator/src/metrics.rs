@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use repository::store::count::Counts;
+use repository::store::Counts;
 
 use crate::jobs::{Record, State};
 
@@ -62,14 +62,23 @@ impl Metrics {
         service::store_metrics::register(r, self.store.clone());
         r.register("agents_connected", "Agents connected now", self.agents_connected.clone());
         r.register("snapshots", "Committed snapshots in the repository", self.snapshots.clone());
-        r.register("snapshots_damaged", "Outcomes of sessions that can't be read", self.snapshots_damaged.clone());
+        r.register(
+            "snapshots_damaged",
+            "Outcomes of sessions that can't be read",
+            self.snapshots_damaged.clone(),
+        );
         let text = "Attempts to read the snapshots from the store that failed";
         r.register("refresh_failures", text, self.refresh_failures.clone());
-        let text = "Start of the newest snapshot of the scheduled volume that is furthest behind; 0 if one has none";
+        let text =
+            "Start of the newest snapshot of the scheduled volume that is furthest behind; 0 if one has none";
         r.register("furthest_behind_timestamp_seconds", text, self.furthest_behind.clone());
         r.register("volumes", "Known volumes by how they stand against their schedule", self.volumes.clone());
         r.register("jobs", "Jobs that have not ended, by state", self.jobs.clone());
-        r.register("jobs_finished", "Jobs that ended; partial means with problems", self.jobs_finished.clone());
+        r.register(
+            "jobs_finished",
+            "Jobs that ended; partial means with problems",
+            self.jobs_finished.clone(),
+        );
         r.register("lookup_ids", "Blob ids that agents asked for", self.lookup_ids.clone());
         for state in VOLUME_STATES {
             drop(self.volumes.get_or_create(&StateLabel { state }));

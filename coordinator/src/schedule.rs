@@ -133,7 +133,9 @@ fn due(volume: &Volume, rule: &Rule) -> Option<(Timestamp, Timestamp)> {
             let late_after = since.plus_seconds(age);
             let due = match volume.newest_started {
                 None => volume.first_seen,
-                Some(_) => late_after.plus_seconds(-jitter(&volume.name, rule.jitter_seconds.min(seconds / 2))),
+                Some(_) => {
+                    late_after.plus_seconds(-jitter(&volume.name, rule.jitter_seconds.min(seconds / 2)))
+                }
             };
             Some((due, late_after))
         }

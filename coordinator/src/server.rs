@@ -63,11 +63,13 @@ pub async fn start(
     let mut registry = Registry::default();
     metrics.register(&mut registry);
     if let Some(folder) = config.database.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("create state folder {}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("create state folder {}", folder.display()))?;
     }
     let core = Arc::new(Core::open(&config, engine, env, metrics)?);
     let router = Servers { core: core.clone(), shutdown: shutdown.clone(), tasks: TaskTracker::new() };
-    let listener = TcpListener::bind(config.listen).await.with_context(|| format!("listen on {}", config.listen))?;
+    let listener =
+        TcpListener::bind(config.listen).await.with_context(|| format!("listen on {}", config.listen))?;
     let grpc = listener.local_addr().context("address of the gRPC listener")?;
     let http_listener = match config.http_listen {
         Some(address) => {
@@ -75,7 +77,11 @@ pub async fn start(
         }
         None => None,
     };
-    let http = http_listener.as_ref().map(TcpListener::local_addr).transpose().context("address of HTTP listener")?;
+    let http = http_listener
+        .as_ref()
+        .map(TcpListener::local_addr)
+        .transpose()
+        .context("address of HTTP listener")?;
     tracing::info!(%grpc, tls = config.tls.is_some(), "coordinator listens");
     let ready_core = core.clone();
     let pages = Pages { registry: Arc::new(registry), ready: Arc::new(move || ready_core.ready()) };
@@ -91,8 +97,12 @@ pub async fn start(
         // If one server fails the rest stops, too.
         let serving = async { serving.await.inspect_err(|_| shutdown.cancel()) };
         let pages_served = async { pages_served.await.inspect_err(|_| shutdown.cancel()) };
-        let (served, http, (), ()) =
-            tokio::join!(serving, pages_served, core.keep_going(&shutdown), core.keep_fresh(every, &shutdown));
+        let (served, http, (), ()) = tokio::join!(
+            serving,
+            pages_served,
+            core.keep_going(&shutdown),
+            core.keep_fresh(every, &shutdown)
+        );
         tracing::info!("coordinator stopped");
         served?;
         http.context("serve HTTP")

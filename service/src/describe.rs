@@ -16,7 +16,8 @@ struct Row {
 #[must_use]
 pub fn table(registry: &Registry) -> String {
     let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, registry).expect("writing to a string does not fail");
+    prometheus_client::encoding::text::encode(&mut text, registry)
+        .expect("writing to a string does not fail");
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     let mut current = String::new();
     for line in text.lines() {

@@ -9,9 +9,8 @@ use repository::ids::DomainName;
 use repository::index::{LocalIndex, LocalOptions};
 use repository::keys::Credential;
 use repository::ops::{OpenOptions, Repository};
-use repository::store::count::Counts;
-use repository::store::url::StoreOptions;
-use repository::store;
+use repository::store::{self, Counts, StoreOptions};
+
 use repository::{ErrorKind, Result};
 
 /// Which repository, and what opens it.
@@ -75,9 +74,11 @@ impl Settings {
     /// Opens the store and the repository in it. Requests are counted in `counts`.
     pub async fn open(&self, counts: Arc<Counts>, probe: Probe, env: &Env) -> Result<Arc<Repository>> {
         let options = StoreOptions { counts, ..StoreOptions::default() };
-        let store = store::url::open(&self.url, &options, env).await?;
+        let store = store::open(&self.url, &options, env).await?;
         if probe == Probe::Run {
-            store::probe::probe(&*store, &*env.random).await.context(ErrorKind::Store, || format!("store {}", self.url))?;
+            store::probe(&*store, &*env.random)
+                .await
+                .context(ErrorKind::Store, || format!("store {}", self.url))?;
         }
         let options = OpenOptions {
             domain: self.domain.clone(),

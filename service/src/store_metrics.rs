@@ -7,8 +7,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
-use repository::store::Op;
-use repository::store::count::{Counts, Figures};
+use repository::store::{CountFigures as Figures, Counts, Op};
 
 /// Reads the counters of a store when metrics are asked for.
 #[derive(Debug)]

@@ -46,7 +46,8 @@ impl ClientFiles {
     /// Reads the files. Without a CA no server could be trusted, so that is refused.
     pub fn load(&self) -> Result<ClientTlsConfig> {
         let ca = self.ca_file.as_ref();
-        let ca = ca.ok_or_else(|| Error::new(ErrorKind::Input, "https needs tls_ca_file: the CA to trust"))?;
+        let ca =
+            ca.ok_or_else(|| Error::new(ErrorKind::Input, "https needs tls_ca_file: the CA to trust"))?;
         let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));
         match (&self.cert_file, &self.key_file) {
             (Some(cert), Some(key)) => Ok(config.identity(identity(cert, key)?)),

@@ -94,7 +94,8 @@ impl Interceptor for Guard {
         if self.0.is_empty() {
             return Ok(request);
         }
-        let header = request.metadata().get("authorization").map(|v| v.as_encoded_bytes()).unwrap_or_default();
+        let header =
+            request.metadata().get("authorization").map(|v| v.as_encoded_bytes()).unwrap_or_default();
         let presented = header.strip_prefix(b"Bearer ").unwrap_or_default();
         // No short cut between tokens either.
         let open = self.0.iter().fold(false, |open, t| t.matches(presented) | open);

@@ -5,7 +5,8 @@ fn validate(yaml: &str) -> Result<Config, Invalid> {
     service::config::parse::<ConfigLayer>(yaml).map_err(|e| Invalid(vec![e]))?.validate()
 }
 
-const BASE: &str = "repo: file:///r\nkey_file: /k\nstate_dir: /s\nhost: h\ncoordinator: http://127.0.0.1:7425\n";
+const BASE: &str =
+    "repo: file:///r\nkey_file: /k\nstate_dir: /s\nhost: h\ncoordinator: http://127.0.0.1:7425\n";
 
 fn refused(more: &str, why: &str) {
     let e = validate(&format!("{BASE}{more}")).expect_err(more).to_string();
@@ -23,8 +24,14 @@ fn defaults() {
 #[test]
 fn all_mistakes_are_named_at_once() {
     let e = validate("host: h\nzstd_level: 99\nmemory_bytes_max: 1\n").unwrap_err().to_string();
-    for part in ["repo is missing", "key_file or", "state_dir", "coordinator is missing", "zstd_level", "memory_bytes_max"]
-    {
+    for part in [
+        "repo is missing",
+        "key_file or",
+        "state_dir",
+        "coordinator is missing",
+        "zstd_level",
+        "memory_bytes_max",
+    ] {
         assert!(e.contains(part), "{part:?} is not in {e:?}");
     }
 }

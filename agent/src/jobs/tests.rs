@@ -27,7 +27,10 @@ impl Executor for Fake {
 }
 
 fn job(n: u8, volume: &str) -> Job {
-    Job { id: JobId([n; 16]), spec: JobSpec::Backup(BackupSpec { volume: volume.into(), ..Default::default() }) }
+    Job {
+        id: JobId([n; 16]),
+        spec: JobSpec::Backup(BackupSpec { volume: volume.into(), ..Default::default() }),
+    }
 }
 
 fn jobs(dir: &std::path::Path, shutdown: &CancellationToken) -> Arc<Jobs> {
@@ -83,7 +86,8 @@ fn damaged_files_are_left_out() {
     kept.put(&job(1, "v"), &JobResult::default());
     let results = dir.path().join("results");
     std::fs::write(results.join("ff"), b"\xff\xff\xff").unwrap();
-    std::fs::copy(results.join(JobId([1; 16]).to_string()), results.join(JobId([2; 16]).to_string())).unwrap();
+    std::fs::copy(results.join(JobId([1; 16]).to_string()), results.join(JobId([2; 16]).to_string()))
+        .unwrap();
     std::fs::write(results.join("half.new"), b"").unwrap();
     assert_eq!(kept.load().into_keys().collect::<Vec<_>>(), [JobId([1; 16])]);
 }

@@ -25,7 +25,9 @@ fn defaults_are_local() {
 #[test]
 fn all_mistakes_are_named_at_once() {
     let e = validate("domain: Not/Good\nlost_seconds: 0\n").unwrap_err().to_string();
-    for part in ["repo is missing", "key_file or passphrase_file", "state_dir is missing", "domain:", "lost_seconds"] {
+    for part in
+        ["repo is missing", "key_file or passphrase_file", "state_dir is missing", "domain:", "lost_seconds"]
+    {
         assert!(e.contains(part), "{part:?} is not in {e:?}");
     }
 }

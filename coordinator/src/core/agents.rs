@@ -80,7 +80,9 @@ impl Core {
     pub(crate) async fn hear(&self, agent: &str, message: v1::agent_message::Message) -> Result<()> {
         use v1::agent_message::Message;
         match message {
-            Message::Hello(_) => return Err(Error::new(ErrorKind::Input, "a second hello on one connection")),
+            Message::Hello(_) => {
+                return Err(Error::new(ErrorKind::Input, "a second hello on one connection"));
+            }
             Message::Heartbeat(_) => {}
             Message::Accept(m) => {
                 let id = convert::job_id_from_wire(&m.job_id)?;
@@ -142,7 +144,8 @@ fn read_hello(hello: v1::Hello) -> Result<(Info, Vec<Job>)> {
         version: hello.version,
         volumes: hello.volumes,
         restore_roots: hello.restore_roots.iter().map(|r| r.to_vec()).collect(),
-        jobs_max: usize::try_from(hello.jobs_max.max(1)).context(ErrorKind::Input, || "jobs_max".to_owned())?,
+        jobs_max: usize::try_from(hello.jobs_max.max(1))
+            .context(ErrorKind::Input, || "jobs_max".to_owned())?,
     };
     Ok((info, held))
 }

@@ -195,7 +195,8 @@ impl Core {
         let mut guard = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
         let listed: HashSet<_> = fresh.all.iter().map(|s| s.id).collect();
         let young = |s: &&Snapshot| s.manifest.finished.plus_seconds(REPORTED_SECONDS) > now;
-        let kept: Vec<_> = guard.all.iter().filter(|s| !listed.contains(&s.id)).filter(young).cloned().collect();
+        let kept: Vec<_> =
+            guard.all.iter().filter(|s| !listed.contains(&s.id)).filter(young).cloned().collect();
         if !kept.is_empty() {
             fresh.all.extend(kept);
             fresh.all.sort_by_key(|s| s.manifest.started);

@@ -73,10 +73,12 @@ impl Core {
         self.hub.set_figures(id, figures);
         let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(watch) = watches.get(&id) {
-            watch.send_if_modified(|view| view.as_mut().is_some_and(|v| {
-                v.figures = figures;
-                true
-            }));
+            watch.send_if_modified(|view| {
+                view.as_mut().is_some_and(|v| {
+                    v.figures = figures;
+                    true
+                })
+            });
         }
     }
 }

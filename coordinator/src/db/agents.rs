@@ -65,7 +65,8 @@ impl Db {
 
     pub(crate) async fn volumes(&self) -> Result<Vec<VolumeRow>> {
         self.call("list volumes", |t| {
-            let mut query = t.prepare("SELECT name, host, path, agent, first_seen FROM volumes ORDER BY name")?;
+            let mut query =
+                t.prepare("SELECT name, host, path, agent, first_seen FROM volumes ORDER BY name")?;
             let rows = query.query_map([], |r| {
                 Ok(VolumeRow {
                     name: r.get(0)?,
@@ -84,7 +85,12 @@ impl Db {
         self.call("list agents", |t| {
             let mut query = t.prepare("SELECT id, host, version, seen FROM agents ORDER BY id")?;
             let rows = query.query_map([], |r| {
-                Ok(AgentRow { id: r.get(0)?, host: r.get(1)?, version: r.get(2)?, seen: Timestamp(r.get(3)?) })
+                Ok(AgentRow {
+                    id: r.get(0)?,
+                    host: r.get(1)?,
+                    version: r.get(2)?,
+                    seen: Timestamp(r.get(3)?),
+                })
             })?;
             rows.collect()
         })

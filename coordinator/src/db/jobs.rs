@@ -31,7 +31,8 @@ impl Db {
     pub(crate) async fn put_job(&self, record: Record) -> Result<Queued> {
         self.call("queue a job", move |t| {
             if let Some(volume) = record.job.spec.volume() {
-                let sql = format!("SELECT id FROM jobs WHERE volume = ?1 AND {ACTIVE} ORDER BY queued LIMIT 1");
+                let sql =
+                    format!("SELECT id FROM jobs WHERE volume = ?1 AND {ACTIVE} ORDER BY queued LIMIT 1");
                 let id = t.query_row(&sql, [volume], |r| r.get::<_, [u8; 16]>(0)).optional()?;
                 if let Some(id) = id {
                     return Ok(Queued::Exists(JobId(id)));
@@ -59,7 +60,12 @@ impl Db {
 
     /// Lets an event happen to a job. Gives the job afterwards, and whether the event applied; `None` for an unknown
     /// job.
-    pub(crate) async fn apply(&self, id: JobId, event: Event, now: Timestamp) -> Result<Option<(Record, bool)>> {
+    pub(crate) async fn apply(
+        &self,
+        id: JobId,
+        event: Event,
+        now: Timestamp,
+    ) -> Result<Option<(Record, bool)>> {
         self.call("change a job", move |t| {
             let Some(mut record) = get(t, id)? else { return Ok(None) };
             let applied = record.apply(event, now);

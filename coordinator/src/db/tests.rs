@@ -19,7 +19,8 @@ async fn jobs_outlive_the_process() {
     assert_eq!(db.put_job(record(1, "v")).await.unwrap(), Queued::New);
     assert_eq!(db.put_job(record(2, "v")).await.unwrap(), Queued::Exists(JobId([1; 16])));
     assert_eq!(db.put_job(record(3, "w")).await.unwrap(), Queued::New);
-    let (r, applied) = db.apply(JobId([1; 16]), Event::Offer("a".into()), Timestamp(5)).await.unwrap().unwrap();
+    let (r, applied) =
+        db.apply(JobId([1; 16]), Event::Offer("a".into()), Timestamp(5)).await.unwrap().unwrap();
     assert!(applied && r.state == State::Offered);
     drop(db);
 
@@ -53,7 +54,8 @@ async fn only_the_newest_end_makes_a_volume_failed() {
 async fn a_volume_moves_between_agents() {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(&dir.path().join("c.db")).unwrap();
-    let agent = |id: &str| AgentRow { id: id.into(), host: "h".into(), version: "1".into(), seen: Timestamp(1) };
+    let agent =
+        |id: &str| AgentRow { id: id.into(), host: "h".into(), version: "1".into(), seen: Timestamp(1) };
     let volume = |name: &str, agent: Option<&str>, seen| VolumeRow {
         name: name.into(),
         host: "h".into(),

@@ -18,7 +18,8 @@ fn max_age(seconds: u64) -> Rule {
 }
 
 fn cron(text: &str, zone: &str) -> Rule {
-    let trigger = Trigger::Cron { cron: Box::new(Cron::from_str(text).unwrap()), zone: TimeZone::get(zone).unwrap() };
+    let trigger =
+        Trigger::Cron { cron: Box::new(Cron::from_str(text).unwrap()), zone: TimeZone::get(zone).unwrap() };
     Rule { volume: "*".into(), trigger, jitter_seconds: 0 }
 }
 
@@ -83,7 +84,9 @@ fn jitter_never_makes_a_snapshot_too_old() {
     let mut seen = std::collections::BTreeSet::new();
     for n in 0..100 {
         let v = Volume { name: name(n), ..volume(Some(0)) };
-        let Action::Wait(due) = plan(at(1), &[v], std::slice::from_ref(&rule))[0].action else { panic!("{n}") };
+        let Action::Wait(due) = plan(at(1), &[v], std::slice::from_ref(&rule))[0].action else {
+            panic!("{n}")
+        };
         assert!((at(3000)..=at(3600)).contains(&due), "{due:?}");
         seen.insert(due);
     }

@@ -49,14 +49,22 @@ impl Agents for AgentService {
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
 
-    async fn lookup(&self, request: Request<v1::LookupRequest>) -> Result<Response<v1::LookupResponse>, Status> {
+    async fn lookup(
+        &self,
+        request: Request<v1::LookupRequest>,
+    ) -> Result<Response<v1::LookupResponse>, Status> {
         let answer = self.core.lookup(request.into_inner()).await;
         answer.map(Response::new).map_err(|e| error_to_status(&e))
     }
 }
 
 /// Hears an agent until it goes, falls silent, connects anew, or the coordinator stops.
-async fn listen(service: AgentService, agent: String, number: u64, mut incoming: Streaming<v1::AgentMessage>) {
+async fn listen(
+    service: AgentService,
+    agent: String,
+    number: u64,
+    mut incoming: Streaming<v1::AgentMessage>,
+) {
     let silence = Duration::from_secs(u64::from(service.core.heartbeat_seconds)) * HEARTBEATS_MISSED;
     loop {
         let next = tokio::select! {

@@ -81,7 +81,10 @@ impl Holdfast for ClientService {
         answer(lists::volumes(&self.core).await)
     }
 
-    async fn list_snapshots(&self, request: Request<v1::ListSnapshotsRequest>) -> Out<v1::ListSnapshotsResponse> {
+    async fn list_snapshots(
+        &self,
+        request: Request<v1::ListSnapshotsRequest>,
+    ) -> Out<v1::ListSnapshotsResponse> {
         let fresh = self.core.refresh().await;
         answer(fresh.map(|()| lists::snapshots(&self.core, &request.into_inner().volume)))
     }
@@ -118,7 +121,11 @@ impl Holdfast for ClientService {
         let limit = if r.limit == 0 { 100 } else { r.limit.min(RUNS_LISTED_MAX) };
         let runs = self.core.db.runs(Some(r.volume).filter(|v| !v.is_empty()), limit).await;
         let wire = |record| lists::run(&self.core.view(record));
-        answer(runs.map(|runs| v1::ListRunsResponse { runs: lists::without_problems(runs.into_iter().map(wire)) }))
+        answer(
+            runs.map(|runs| v1::ListRunsResponse {
+                runs: lists::without_problems(runs.into_iter().map(wire)),
+            }),
+        )
     }
 
     async fn watch_run(&self, request: Request<v1::WatchRunRequest>) -> Out<Self::WatchRunStream> {
@@ -191,12 +198,17 @@ fn split(mut data: Bytes) -> impl Iterator<Item = Bytes> {
 }
 
 /// Progress every second, then the report. Dropping the stream cancels the work.
-fn verify(core: Arc<Core>, snapshot: Snapshot, level: Level) -> BoxStream<'static, Result<v1::VerifyUpdate, Status>> {
+fn verify(
+    core: Arc<Core>,
+    snapshot: Snapshot,
+    level: Level,
+) -> BoxStream<'static, Result<v1::VerifyUpdate, Status>> {
     let task = Task::default();
     let guard = task.cancel.clone().drop_guard();
     let monitor = task.monitor.clone();
     let work = async move { core.engine.verify(&snapshot, &level, &task).await }.boxed();
-    let update = |figures, report| v1::VerifyUpdate { figures: Some(convert::figures_to_wire(&figures)), report };
+    let update =
+        |figures, report| v1::VerifyUpdate { figures: Some(convert::figures_to_wire(&figures)), report };
     let next = move |(work, guard): (Option<futures::future::BoxFuture<'static, _>>, _)| {
         let monitor = monitor.clone();
         async move {

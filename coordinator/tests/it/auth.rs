@@ -75,7 +75,8 @@ impl Pki {
     fn issue(&self, name: &str) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
-        let (cert_file, key_file) = (self.dir.join(format!("{name}.pem")), self.dir.join(format!("{name}.key")));
+        let (cert_file, key_file) =
+            (self.dir.join(format!("{name}.pem")), self.dir.join(format!("{name}.key")));
         std::fs::write(&cert_file, params.signed_by(&key, &self.issuer).unwrap().pem()).unwrap();
         std::fs::write(&key_file, key.serialize_pem()).unwrap();
         (cert_file, key_file)
@@ -93,7 +94,11 @@ async fn mutual_tls_lets_in_who_has_a_certificate() {
     let url = format!("https://localhost:{}", coordinator.address.port());
     let target = |ca: PathBuf, own: Option<(PathBuf, PathBuf)>| {
         let (cert_file, key_file) = own.unzip();
-        Target { url: url.clone(), tls: ClientFiles { ca_file: Some(ca), cert_file, key_file }, ..Target::default() }
+        Target {
+            url: url.clone(),
+            tls: ClientFiles { ca_file: Some(ca), cert_file, key_file },
+            ..Target::default()
+        }
     };
     ask(&target(pki.ca(), Some(pki.issue("client")))).await.unwrap();
     // No certificate, one of somebody else, a server that is not the expected one, and plaintext.
@@ -102,7 +107,8 @@ async fn mutual_tls_lets_in_who_has_a_certificate() {
     ask(&target(foreign.ca(), Some(pki.issue("client")))).await.unwrap_err();
     ask(&coordinator.target()).await.unwrap_err();
 
-    let _agent = Agent::start(agent_config(dir.path(), target(pki.ca(), Some(pki.issue("agent"))), &["v"])).await;
+    let _agent =
+        Agent::start(agent_config(dir.path(), target(pki.ca(), Some(pki.issue("agent"))), &["v"])).await;
     let client = target(pki.ca(), Some(pki.issue("client")));
     eventually("the agent connects", async || ask(&client).await.ok()?.agents.first().cloned()).await;
 }

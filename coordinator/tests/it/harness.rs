@@ -25,7 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Waits until `look` gives something, and fails with `what` if it never does.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
     let looking = async {
         loop {
             if let Some(found) = look().await {
@@ -77,7 +80,8 @@ impl Coordinator {
     pub(crate) async fn start(config: coordinator::Config, engine: Arc<dyn Engine>) -> Self {
         let shutdown = CancellationToken::new();
         let (metrics, env) = (coordinator::metrics::Metrics::default(), Env::system());
-        let started = coordinator::start(config.clone(), engine.clone(), metrics, env, shutdown.clone()).await.unwrap();
+        let started =
+            coordinator::start(config.clone(), engine.clone(), metrics, env, shutdown.clone()).await.unwrap();
         let (address, http) = (started.grpc, started.http.unwrap());
         Self { address, http, config, engine, started, shutdown }
     }
@@ -132,7 +136,8 @@ impl Agent {
     pub(crate) async fn start(config: agent::Config) -> Self {
         let (executor, shutdown) = (Arc::new(FakeExecutor::default()), CancellationToken::new());
         let metrics = agent::metrics::Metrics::default();
-        let started = agent::start(config, executor.clone(), metrics, Env::system(), shutdown.clone()).await.unwrap();
+        let started =
+            agent::start(config, executor.clone(), metrics, Env::system(), shutdown.clone()).await.unwrap();
         Self { executor, started, shutdown }
     }
 
@@ -196,7 +201,8 @@ pub(crate) struct Pair {
 
 pub(crate) async fn pair() -> Pair {
     let dir = tempfile::tempdir().unwrap();
-    let coordinator = Coordinator::start(coordinator_config(dir.path()), Arc::new(FakeEngine::default())).await;
+    let coordinator =
+        Coordinator::start(coordinator_config(dir.path()), Arc::new(FakeEngine::default())).await;
     let agent = Agent::start(agent_config(dir.path(), coordinator.target(), &["v", "w"])).await;
     let client = coordinator.client();
     client.wait_agent(true).await;

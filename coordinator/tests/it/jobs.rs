@@ -32,10 +32,14 @@ async fn a_backup_is_run_watched_and_counted() {
     assert_eq!(result.figures.unwrap().bytes_read, 42);
     assert_eq!(result.problems.unwrap().kept[0].path, "secret");
 
-    let volumes = pair.client.0.clone().list_volumes(v1::ListVolumesRequest {}).await.unwrap().into_inner().volumes;
+    let volumes =
+        pair.client.0.clone().list_volumes(v1::ListVolumesRequest {}).await.unwrap().into_inner().volumes;
     let v = volumes.iter().find(|v| v.volume.as_ref().unwrap().name == "v").unwrap();
     assert_eq!((v.snapshots, v.newest.as_ref().unwrap().id[0], v.connected), (1, 5, true));
-    eventually("the agent forgets the result", async || pair.agent.started.jobs.held().is_empty().then_some(())).await;
+    eventually("the agent forgets the result", async || {
+        pair.agent.started.jobs.held().is_empty().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

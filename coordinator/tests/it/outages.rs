@@ -47,7 +47,8 @@ async fn work_is_finished_while_the_coordinator_is_away_and_reported_afterwards(
     let run = coordinator.client().wait_state(id, RunState::Done).await;
     assert_eq!((run.attempts, run.result.unwrap().figures.unwrap().bytes_read), (1, 42));
     assert_eq!(agent.executor.begun("v"), 0);
-    eventually("the agent forgets the result", async || agent.started.jobs.held().is_empty().then_some(())).await;
+    eventually("the agent forgets the result", async || agent.started.jobs.held().is_empty().then_some(()))
+        .await;
 }
 
 #[tokio::test]

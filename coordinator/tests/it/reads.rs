@@ -66,7 +66,8 @@ async fn snapshots_verification_and_figures() {
     let (_dir, _coordinator, mut client) = start(0).await;
     let all = client.0.list_snapshots(v1::ListSnapshotsRequest::default()).await.unwrap().into_inner();
     assert_eq!((all.snapshots.len(), all.damaged.len()), (1, 1));
-    let none = client.0.list_snapshots(v1::ListSnapshotsRequest { volume: "x".into() }).await.unwrap().into_inner();
+    let none =
+        client.0.list_snapshots(v1::ListSnapshotsRequest { volume: "x".into() }).await.unwrap().into_inner();
     assert!(none.snapshots.is_empty());
     let request = v1::VerifyRequest { snapshot: spec("latest"), quick: true };
     let updates: Vec<_> = client.0.verify(request).await.unwrap().into_inner().collect().await;
@@ -88,7 +89,10 @@ async fn get(coordinator: &Coordinator, path: &str) -> String {
 async fn health_and_metrics() {
     let (_dir, coordinator, _client) = start(0).await;
     assert!(get(&coordinator, "/healthz").await.starts_with("HTTP/1.1 200"));
-    eventually("ready", async || get(&coordinator, "/readyz").await.starts_with("HTTP/1.1 200").then_some(())).await;
+    eventually("ready", async || {
+        get(&coordinator, "/readyz").await.starts_with("HTTP/1.1 200").then_some(())
+    })
+    .await;
     let metrics = get(&coordinator, "/metrics").await;
     assert!(metrics.contains("holdfast_coordinator_snapshots 1"), "{metrics}");
     assert!(metrics.contains("holdfast_coordinator_jobs{state=\"queued\"} 0"), "{metrics}");

@@ -31,7 +31,8 @@ async fn due_volumes_are_backed_up_and_fresh_ones_left_alone() {
     })
     .await;
     assert_eq!((runs.len(), agent.executor.begun("v")), (1, 0));
-    let volumes = client.0.clone().list_volumes(v1::ListVolumesRequest {}).await.unwrap().into_inner().volumes;
+    let volumes =
+        client.0.clone().list_volumes(v1::ListVolumesRequest {}).await.unwrap().into_inner().volumes;
     let late: Vec<_> = volumes.iter().filter(|v| v.late).map(|v| &v.volume.as_ref().unwrap().name).collect();
     assert_eq!(late, ["gone"]);
     assert_eq!(volumes[0].schedule, "at most 3600 s old");

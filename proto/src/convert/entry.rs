@@ -31,7 +31,10 @@ pub fn entry_to_wire(e: &Entry) -> v1::Entry {
         }
     };
     let m = &e.meta;
-    let xattr = |(name, value): &(Vec<u8>, Vec<u8>)| v1::Xattr { name: name.clone().into(), value: value.clone().into() };
+    let xattr = |(name, value): &(Vec<u8>, Vec<u8>)| v1::Xattr {
+        name: name.clone().into(),
+        value: value.clone().into(),
+    };
     v1::Entry {
         path: e.path.clone().into(),
         kind: kind.into(),
@@ -61,7 +64,9 @@ pub fn entry_from_wire(e: v1::Entry) -> Result<Entry> {
         v1::EntryKind::Socket => Kind::Socket,
         v1::EntryKind::CharDevice => Kind::CharDevice(e.device_major, e.device_minor),
         v1::EntryKind::BlockDevice => Kind::BlockDevice(e.device_major, e.device_minor),
-        v1::EntryKind::Unspecified => return Err(bad("kind", format!("{} is not a known entry kind", e.kind))),
+        v1::EntryKind::Unspecified => {
+            return Err(bad("kind", format!("{} is not a known entry kind", e.kind)));
+        }
     };
     let meta = Meta {
         mode: e.mode,
@@ -83,7 +88,9 @@ pub fn change_to_wire(c: &Change) -> v1::Change {
     let (older, newer, content_differs) = match c {
         Change::Added(e) => (None, Some(entry_to_wire(e)), true),
         Change::Removed(e) => (Some(entry_to_wire(e)), None, true),
-        Change::Changed(older, newer, content) => (Some(entry_to_wire(older)), Some(entry_to_wire(newer)), *content),
+        Change::Changed(older, newer, content) => {
+            (Some(entry_to_wire(older)), Some(entry_to_wire(newer)), *content)
+        }
     };
     v1::Change { older, newer, content_differs }
 }
@@ -93,7 +100,9 @@ pub fn change_from_wire(c: v1::Change) -> Result<Change> {
     match (c.older.map(entry_from_wire).transpose()?, c.newer.map(entry_from_wire).transpose()?) {
         (None, Some(e)) => Ok(Change::Added(e)),
         (Some(e), None) => Ok(Change::Removed(e)),
-        (Some(older), Some(newer)) => Ok(Change::Changed(Box::new(older), Box::new(newer), c.content_differs)),
+        (Some(older), Some(newer)) => {
+            Ok(Change::Changed(Box::new(older), Box::new(newer), c.content_differs))
+        }
         (None, None) => Err(bad("change", "neither an older nor a newer entry")),
     }
 }

@@ -6,7 +6,8 @@ use repository::ops::restore::Existing;
 use repository::{Error, ErrorKind, Result};
 
 use super::report::{
-    failure_from_wire, failure_to_wire, figures_from_wire, figures_to_wire, problems_from_wire, problems_to_wire,
+    failure_from_wire, failure_to_wire, figures_from_wire, figures_to_wire, problems_from_wire,
+    problems_to_wire,
 };
 use super::snapshot::{sid_from_wire, snapshot_from_wire, snapshot_to_wire};
 use super::{bad, fixed};

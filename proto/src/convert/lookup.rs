@@ -66,4 +66,3 @@ pub fn places_from_wire(response: &v1::LookupResponse, count: usize) -> Result<V
         })
         .collect()
 }
-

@@ -17,12 +17,13 @@ use repository::{Error, ErrorKind, Result};
 
 pub use entry::{change_from_wire, change_to_wire, entry_from_wire, entry_to_wire};
 pub use job::{
-    decode_kept, decode_result, decode_spec, encode_kept, encode_result, encode_spec, existing_from_wire, existing_to_wire, job_from_wire,
-    job_id_from_wire, job_to_wire, result_from_wire, result_to_wire,
+    decode_kept, decode_result, decode_spec, encode_kept, encode_result, encode_spec, existing_from_wire,
+    existing_to_wire, job_from_wire, job_id_from_wire, job_to_wire, result_from_wire, result_to_wire,
 };
 pub use lookup::{ids_from_wire, ids_to_wire, places_from_wire, places_to_wire};
 pub use report::{
-    failure_from_wire, failure_to_wire, figures_from_wire, figures_to_wire, problems_from_wire, problems_to_wire,
+    failure_from_wire, failure_to_wire, figures_from_wire, figures_to_wire, problems_from_wire,
+    problems_to_wire,
 };
 pub use snapshot::{sid_from_wire, snapshot_from_wire, snapshot_to_wire};
 pub use status::{ERROR_KIND_KEY, error_from_status, error_to_status};

@@ -1,8 +1,8 @@
 //! Figures, problems and failures.
 
+use repository::ErrorKind;
 use repository::monitor::Figures;
 use repository::ops::{Problem, Problems};
-use repository::ErrorKind;
 
 use crate::job::Failure;
 use crate::v1;
@@ -29,8 +29,21 @@ macro_rules! figures {
 }
 
 figures!(
-    entries, files, files_opened, files_unchanged, entries_failed, bytes_total, bytes_done, bytes_read, bytes_new,
-    bytes_found, bytes_stored, blobs_new, blobs_found, packs, bytes_rewritten,
+    entries,
+    files,
+    files_opened,
+    files_unchanged,
+    entries_failed,
+    bytes_total,
+    bytes_done,
+    bytes_read,
+    bytes_new,
+    bytes_found,
+    bytes_stored,
+    blobs_new,
+    blobs_found,
+    packs,
+    bytes_rewritten,
 );
 
 /// As many as fit are sent in full; the count is always right.

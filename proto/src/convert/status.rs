@@ -20,7 +20,8 @@ pub fn error_to_status(e: &Error) -> Status {
 #[must_use]
 pub fn error_from_status(status: &Status) -> Error {
     let word = status.metadata().get(ERROR_KIND_KEY).and_then(|v| v.to_str().ok());
-    let kind = word.and_then(|w| ALL.into_iter().find(|k| words(*k).1 == w)).unwrap_or_else(|| guess(status.code()));
+    let kind =
+        word.and_then(|w| ALL.into_iter().find(|k| words(*k).1 == w)).unwrap_or_else(|| guess(status.code()));
     let what = match status.code() {
         Code::Unavailable => format!("coordinator can't be reached: {}", status.message()),
         Code::DeadlineExceeded => format!("coordinator did not answer in time: {}", status.message()),

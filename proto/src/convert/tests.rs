@@ -116,7 +116,8 @@ fn jobs_and_results_come_back() {
     let mut problems = Problems::default();
     problems.push(b"p", "open: permission denied");
     let failure = Some(Failure { kind: ErrorKind::Key, what: "wrong key".into() });
-    let there = JobResult { failure, problems, snapshot: Some(snapshot()), skipped: 4, ..JobResult::default() };
+    let there =
+        JobResult { failure, problems, snapshot: Some(snapshot()), skipped: 4, ..JobResult::default() };
     let back = decode_result(&encode_result(&there)).unwrap();
     assert_eq!((back.failure, back.problems, back.skipped), (there.failure, there.problems, 4));
     assert_eq!(back.snapshot.unwrap().id, Sid([7; 16]));

@@ -40,7 +40,8 @@ pub(super) async fn volumes(core: &Core) -> Result<v1::ListVolumesResponse> {
             known.1 = s;
         }
     }
-    let rows: HashMap<String, _> = core.db.volumes().await?.into_iter().map(|r| (r.name.clone(), r)).collect();
+    let rows: HashMap<String, _> =
+        core.db.volumes().await?.into_iter().map(|r| (r.name.clone(), r)).collect();
     let known = core.volumes().await?;
     let decisions = plan(core.env.now(), &known, &core.rules);
     let status = |(volume, decision): (crate::schedule::Volume, crate::schedule::Decision)| {
@@ -56,7 +57,9 @@ pub(super) async fn volumes(core: &Core) -> Result<v1::ListVolumesResponse> {
             connected: volume.connected,
             newest: newest.map(|(_, s)| convert::snapshot_to_wire(s)),
             snapshots: newest.map_or(0, |(count, _)| *count),
-            schedule: find_rule(&volume.name, &core.rules).map(crate::schedule::Rule::describe).unwrap_or_default(),
+            schedule: find_rule(&volume.name, &core.rules)
+                .map(crate::schedule::Rule::describe)
+                .unwrap_or_default(),
             late: decision.late,
         }
     };
