@@ -1,1 +1,17 @@
-//! placeholder
+//! The agent: reads the volumes of one machine, and takes jobs from a coordinator over one outgoing stream.
+//!
+//! It has its own keys and store credentials; data never goes through the coordinator. Its work goes on while the
+//! coordinator is away.
+
+pub mod config;
+pub mod executor;
+pub mod jobs;
+pub mod limits;
+mod link;
+pub mod lookup;
+pub mod metrics;
+pub mod server;
+
+pub use config::{Config, ConfigLayer, VolumeLayer};
+pub use executor::Executor;
+pub use server::{Started, run, start};

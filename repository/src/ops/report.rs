@@ -43,6 +43,13 @@ impl Problems {
     /// How many are kept in full.
     pub const KEPT_MAX: usize = 1000;
 
+    /// A list as it was counted elsewhere: `count` is what there was, `kept` the first of them.
+    pub fn from_parts(kept: impl IntoIterator<Item = Problem>, count: u64) -> Self {
+        let kept: Vec<_> = kept.into_iter().take(Self::KEPT_MAX).collect();
+        let count = count.max(kept.len() as u64);
+        Self { kept, count }
+    }
+
     /// Notes one more.
     pub fn push(&mut self, path: &[u8], what: impl Into<String>) {
         self.count += 1;

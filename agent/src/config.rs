@@ -1,0 +1,268 @@
+//! The agent's settings: one name each, whether from file, environment (`HOLDFAST_<NAME>`) or flags.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use repository::ids::DomainName;
+use repository::source::Rules;
+use serde::Deserialize;
+use service::client::Target;
+use service::config::Invalid;
+use service::repo::{KeyFrom, Settings};
+use service::tls::ClientFiles;
+
+service::layer! {
+    /// One source of settings. Units are in the names.
+    pub struct ConfigLayer {
+        scalars {
+            /// URL of the repository's store.
+            repo: String,
+            /// Domain of the repository; `default` unless given.
+            domain: String,
+            /// File with the passphrase that opens the keys.
+            passphrase_file: PathBuf,
+            /// Key file that opens the keys.
+            key_file: PathBuf,
+            /// Folder for caches; lossless to delete.
+            cache_dir: PathBuf,
+            /// Threads for hashing, compressing and encrypting; 0 means one a core.
+            cpu_threads: usize,
+            /// URL of the coordinator.
+            coordinator: String,
+            /// File with the bearer token for the coordinator.
+            token_file: PathBuf,
+            /// CA of the coordinator's certificate.
+            tls_ca_file: PathBuf,
+            /// Own certificate chain, for mutual TLS.
+            tls_cert_file: PathBuf,
+            /// Its private key.
+            tls_key_file: PathBuf,
+            /// Plaintext gRPC also to other machines.
+            allow_plaintext: bool,
+            /// Address of `/metrics`, `/healthz` and `/readyz`; 127.0.0.1:7427 unless given.
+            http_listen: SocketAddr,
+            /// This agent's id; the host unless given. Two agents must not share one.
+            agent_id: String,
+            /// Name of this machine in snapshots; the kernel's unless given.
+            host: String,
+            /// Folder for results that the coordinator has not acknowledged yet.
+            state_dir: PathBuf,
+            /// Bound on the memory of all jobs together, bytes.
+            memory_bytes_max: usize,
+            /// Jobs at once.
+            jobs_max: u32,
+            /// zstd level, 1 to 19.
+            zstd_level: i32,
+            /// Files read at once; 0 derives it.
+            readers: usize,
+            /// Longest wait before connecting again.
+            reconnect_seconds_max: u64,
+        }
+        lists {
+            /// What to back up.
+            volumes: Vec<VolumeLayer>,
+            /// Folders below which the coordinator may have this agent restore.
+            restore_roots: Vec<PathBuf>,
+        }
+    }
+}
+
+/// A volume, as configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeLayer {
+    /// Its folder, absolute.
+    pub path: PathBuf,
+    /// Its name; `host:/path` unless given.
+    pub name: Option<String>,
+    /// Gitignore-like patterns to leave out.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Leave out the content of directories marked by a CACHEDIR.TAG.
+    #[serde(default)]
+    pub exclude_caches: bool,
+}
+
+impl FromStr for VolumeLayer {
+    type Err = String;
+    /// `PATH` or `NAME=PATH`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, path) = match text.split_once('=') {
+            Some((name, path)) if !name.contains('/') => (Some(name.to_owned()), path),
+            _ => (None, text),
+        };
+        if path.is_empty() || name.as_deref() == Some("") {
+            return Err(format!("{text:?} is neither PATH nor NAME=PATH"));
+        }
+        Ok(Self { path: PathBuf::from(path), name, ..Self::default() })
+    }
+}
+
+/// A volume, validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// Its folder, absolute.
+    pub path: PathBuf,
+    /// What to leave out.
+    pub rules: Rules,
+}
+
+/// The agent's settings, validated.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The repository.
+    pub repository: Settings,
+    /// The coordinator.
+    pub coordinator: Target,
+    /// Metrics and health; `None` for none.
+    pub http_listen: Option<SocketAddr>,
+    /// This agent's id.
+    pub agent_id: String,
+    /// Name of this machine in snapshots.
+    pub host: String,
+    /// Folder for results that the coordinator has not acknowledged yet.
+    pub state_dir: PathBuf,
+    /// Bound on the memory of all jobs together, bytes.
+    pub memory_bytes_max: usize,
+    /// Jobs at once.
+    pub jobs_max: u32,
+    /// zstd level.
+    pub zstd_level: i32,
+    /// Files read at once; 0 derives it.
+    pub readers: usize,
+    /// Longest wait before connecting again.
+    pub reconnect_seconds_max: u64,
+    /// What to back up.
+    pub volumes: Vec<Volume>,
+    /// Folders below which the coordinator may have this agent restore.
+    pub restore_roots: Vec<PathBuf>,
+}
+
+/// The port of the HTTP listener.
+pub const HTTP_PORT: u16 = 7427;
+/// Less than this can't hold the packs in flight.
+const MEMORY_BYTES_MIN: usize = 64 << 20;
+
+impl ConfigLayer {
+    /// Checks everything, and names everything that is wrong at once.
+    pub fn validate(self) -> Result<Config, Invalid> {
+        let mut wrong = Vec::new();
+        let host = self.host.clone().or_else(find_host);
+        if host.is_none() {
+            wrong.push("host is missing, and the kernel does not tell it".to_owned());
+        }
+        let host = host.unwrap_or_default();
+        let volumes = self.volumes(&host, &mut wrong);
+        let restore_roots = self.restore_roots.clone().unwrap_or_default();
+        for root in restore_roots.iter().filter(|r| !is_plain(r)) {
+            wrong.push(format!("restore root {} must be an absolute path without . and ..", root.display()));
+        }
+        let coordinator = self.target();
+        if let Err(e) = coordinator.check() {
+            wrong.push(if self.coordinator.is_none() {
+                "coordinator is missing: its URL".to_owned()
+            } else {
+                e.chain()
+            });
+        }
+        let memory_bytes_max = self.memory_bytes_max.unwrap_or(repository::limits::MEMORY_BYTES);
+        if memory_bytes_max < MEMORY_BYTES_MIN {
+            wrong.push(format!("memory_bytes_max must be at least {MEMORY_BYTES_MIN}"));
+        }
+        let zstd_level = self.zstd_level.unwrap_or(DEFAULT_ZSTD_LEVEL);
+        if !(1..=19).contains(&zstd_level) {
+            wrong.push("zstd_level must be 1 to 19".to_owned());
+        }
+        if self.jobs_max == Some(0) || self.reconnect_seconds_max == Some(0) {
+            wrong.push("jobs_max and reconnect_seconds_max must be at least 1".to_owned());
+        }
+        let domain = self.domain.as_deref().map(str::parse).transpose();
+        let domain = domain.map_err(|e| wrong.push(format!("domain: {e}"))).ok().flatten();
+        let key = KeyFrom::one_of(self.passphrase_file, self.key_file).map_err(|e| wrong.push(e)).ok();
+        if self.repo.is_none() {
+            wrong.push("repo is missing: the URL of the repository's store".to_owned());
+        }
+        if self.state_dir.is_none() {
+            wrong.push("state_dir is missing: the folder for unacknowledged results".to_owned());
+        }
+        let (Some(url), Some(key), Some(state_dir), true) =
+            (self.repo, key, self.state_dir, wrong.is_empty())
+        else {
+            return Err(Invalid(wrong));
+        };
+        let http = self.http_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], HTTP_PORT)));
+        Ok(Config {
+            repository: Settings {
+                url,
+                domain: domain.unwrap_or_else(DomainName::default_domain),
+                key,
+                cache_dir: self.cache_dir,
+                cpu_threads: self.cpu_threads.unwrap_or(0),
+            },
+            coordinator,
+            http_listen: Some(http),
+            agent_id: self.agent_id.unwrap_or_else(|| host.clone()),
+            host,
+            state_dir,
+            memory_bytes_max,
+            jobs_max: self.jobs_max.unwrap_or(1),
+            zstd_level,
+            readers: self.readers.unwrap_or(0),
+            reconnect_seconds_max: self.reconnect_seconds_max.unwrap_or(30),
+            volumes,
+            restore_roots,
+        })
+    }
+
+    fn target(&self) -> Target {
+        Target {
+            url: self.coordinator.clone().unwrap_or_default(),
+            token_file: self.token_file.clone(),
+            tls: ClientFiles {
+                ca_file: self.tls_ca_file.clone(),
+                cert_file: self.tls_cert_file.clone(),
+                key_file: self.tls_key_file.clone(),
+            },
+            allow_plaintext: self.allow_plaintext.unwrap_or(false),
+        }
+    }
+
+    fn volumes(&self, host: &str, wrong: &mut Vec<String>) -> Vec<Volume> {
+        let mut names = HashSet::new();
+        let mut volumes = Vec::new();
+        for v in self.volumes.iter().flatten() {
+            let path = v.path.display();
+            if !is_plain(&v.path) {
+                wrong.push(format!("volume {path} must be an absolute path without . and .."));
+            }
+            let name = v.name.clone().unwrap_or_else(|| format!("{host}:{path}"));
+            if !names.insert(name.clone()) {
+                wrong.push(format!("volume {name} is configured twice"));
+            }
+            let rules = Rules { exclude: v.exclude.clone(), exclude_caches: v.exclude_caches };
+            volumes.push(Volume { name, path: v.path.clone(), rules });
+        }
+        volumes
+    }
+}
+
+const DEFAULT_ZSTD_LEVEL: i32 = 2;
+
+fn is_plain(path: &Path) -> bool {
+    service::paths::parts(path.as_os_str().as_bytes()).is_some()
+}
+
+/// The machine's name, by the kernel.
+#[must_use]
+pub fn find_host() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|n| !n.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+use super::{Config, ConfigLayer, VolumeLayer};
+use service::config::Invalid;
+
+fn validate(yaml: &str) -> Result<Config, Invalid> {
+    service::config::parse::<ConfigLayer>(yaml).map_err(|e| Invalid(vec![e]))?.validate()
+}
+
+const BASE: &str =
+    "repo: file:///r\nkey_file: /k\nstate_dir: /s\nhost: h\ncoordinator: http://127.0.0.1:7425\n";
+
+fn refused(more: &str, why: &str) {
+    let e = validate(&format!("{BASE}{more}")).expect_err(more).to_string();
+    assert!(e.contains(why), "{why:?} is not in {e:?}");
+}
+
+#[test]
+fn defaults() {
+    let config = validate(&format!("{BASE}volumes: [{{path: /data, exclude: ['*.tmp']}}]\n")).unwrap();
+    assert_eq!((config.agent_id.as_str(), config.jobs_max, config.memory_bytes_max), ("h", 1, 256 << 20));
+    assert_eq!(config.volumes[0].name, "h:/data");
+    assert_eq!(config.volumes[0].rules.exclude, ["*.tmp"]);
+}
+
+#[test]
+fn all_mistakes_are_named_at_once() {
+    let e = validate("host: h\nzstd_level: 99\nmemory_bytes_max: 1\n").unwrap_err().to_string();
+    for part in [
+        "repo is missing",
+        "key_file or",
+        "state_dir",
+        "coordinator is missing",
+        "zstd_level",
+        "memory_bytes_max",
+    ] {
+        assert!(e.contains(part), "{part:?} is not in {e:?}");
+    }
+}
+
+#[test]
+fn volumes_are_checked() {
+    refused("volumes: [{path: data}]\n", "volume data must be an absolute path");
+    refused("volumes: [{path: /a, name: v}, {path: /b, name: v}]\n", "volume v is configured twice");
+    refused("volumes: [{path: /a, excludes: []}]\n", "excludes");
+    refused("restore_roots: [/a/../b]\n", "restore root /a/../b");
+}
+
+#[test]
+fn plaintext_to_other_machines_is_refused() {
+    let away = BASE.replace("127.0.0.1", "10.0.0.1");
+    let e = validate(&away).unwrap_err().to_string();
+    assert!(e.contains("plaintext to another machine is refused"), "{e}");
+    assert!(validate(&format!("{away}allow_plaintext: true\n")).is_ok());
+}
+
+#[test]
+fn volumes_by_flag() {
+    let parse = |t: &str| t.parse::<VolumeLayer>();
+    assert_eq!(parse("/data").unwrap().name, None);
+    let named = parse("db=/var/lib/db").unwrap();
+    assert_eq!((named.name.as_deref(), named.path.to_str()), (Some("db"), Some("/var/lib/db")));
+    assert_eq!(parse("/odd=name").unwrap().path.to_str(), Some("/odd=name"));
+    assert!(parse("=x").is_err() && parse("x=").is_err() && parse("").is_err());
+}

@@ -1,0 +1,176 @@
+//! Does jobs: a trait, so that everything around jobs can be tested without the engine; and the engine's own.
+
+use std::ffi::OsStr;
+use std::fmt::Debug;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use proto::job::{BackupSpec, JobResult, JobSpec, RestoreSpec};
+use repository::env::Env;
+use repository::index::Lookup;
+use repository::ops::backup::{BackupReport, BackupRequest};
+use repository::ops::restore::{RestoreReport, RestoreRequest};
+use repository::ops::{Repository, Task, backup, restore, snapshots};
+use repository::{Error, ErrorKind, Result};
+use service::paths;
+use service::repo::Probe;
+
+use crate::config::{Config, Volume};
+use crate::lookup::RemoteLookup;
+use crate::metrics::Metrics;
+
+/// Does one job. Must end soon after the task is cancelled.
+#[async_trait]
+pub trait Executor: Send + Sync + Debug {
+    /// Does it; failures are part of the result.
+    async fn execute(&self, spec: &JobSpec, task: &Task) -> JobResult;
+}
+
+/// A backup that was fenced this often in a row is given up.
+const FENCED_MAX: u32 = 5;
+
+/// Does jobs with the engine, on an opened repository.
+#[derive(Debug)]
+pub struct RepositoryExecutor {
+    repo: Arc<Repository>,
+    lookup: Arc<dyn Lookup>,
+    host: String,
+    volumes: Vec<Volume>,
+    restore_roots: Vec<PathBuf>,
+    zstd_level: i32,
+    readers: usize,
+    memory_bytes_max: usize,
+}
+
+impl RepositoryExecutor {
+    /// Opens the repository; blobs are looked up at the coordinator, and locally while it is away.
+    pub async fn open(config: &Config, metrics: &Metrics, env: &Env) -> Result<Self> {
+        let repo = config.repository.open(metrics.store.clone(), Probe::Skip, env).await?;
+        let local = service::repo::open_index(&repo)?;
+        let lookup = RemoteLookup::new(config.coordinator.clone(), local, metrics.clone());
+        Ok(Self::new(config, repo, Arc::new(lookup)))
+    }
+
+    /// The memory bound is shared out among the jobs that may run at once.
+    #[must_use]
+    pub fn new(config: &Config, repo: Arc<Repository>, lookup: Arc<dyn Lookup>) -> Self {
+        let jobs = usize::try_from(config.jobs_max.max(1)).unwrap_or(usize::MAX);
+        Self {
+            repo,
+            lookup,
+            host: config.host.clone(),
+            volumes: config.volumes.clone(),
+            restore_roots: config.restore_roots.clone(),
+            zstd_level: config.zstd_level,
+            readers: config.readers,
+            memory_bytes_max: config.memory_bytes_max / jobs,
+        }
+    }
+
+    async fn backup(&self, spec: &BackupSpec, task: &Task) -> Result<BackupReport> {
+        let volume = self.volumes.iter().find(|v| v.name == spec.volume);
+        let volume = volume.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("this agent has no volume {:?}", spec.volume))
+        })?;
+        let request = BackupRequest {
+            root: volume.path.clone(),
+            volume: volume.name.clone(),
+            host: self.host.clone(),
+            rules: volume.rules.clone(),
+            tags: spec.tags.clone(),
+            read_all: spec.read_all,
+            zstd_level: self.zstd_level,
+            memory_bytes_max: self.memory_bytes_max,
+            readers: self.readers,
+        };
+        let mut fenced = 0;
+        loop {
+            let done = backup::backup(&self.repo, request.clone(), Some(self.lookup.clone()), task).await;
+            match done {
+                // What was uploaded is found again, so starting anew is cheap.
+                Err(e) if e.kind() == ErrorKind::Fenced && fenced < FENCED_MAX => {
+                    fenced += 1;
+                    tracing::info!(volume = volume.name, fenced, "backup was fenced by a GC, starting again");
+                }
+                done => return done.map_err(|e| e.context(format!("backup {}", volume.name))),
+            }
+        }
+    }
+
+    async fn restore(&self, spec: &RestoreSpec, task: &Task) -> Result<RestoreReport> {
+        let target = check_target(&spec.target, &self.restore_roots)?;
+        let snapshot = snapshots::get(&self.repo, &spec.snapshot.to_string(), None).await?;
+        let what = format!("restore {} to {}", spec.snapshot, target.display());
+        let request = RestoreRequest {
+            snapshot,
+            path: spec.path.clone(),
+            patterns: spec.patterns.clone(),
+            target,
+            existing: spec.existing,
+            memory_bytes_max: self.memory_bytes_max,
+        };
+        restore::restore(&self.repo, request, task).await.map_err(|e| e.context(what))
+    }
+}
+
+#[async_trait]
+impl Executor for RepositoryExecutor {
+    async fn execute(&self, spec: &JobSpec, task: &Task) -> JobResult {
+        let failed = |e: &Error| JobResult::failed(e, task.monitor.figures());
+        match spec {
+            JobSpec::Backup(spec) => match self.backup(spec, task).await {
+                Ok(r) => JobResult {
+                    figures: r.figures,
+                    problems: r.problems,
+                    snapshot: Some(r.snapshot),
+                    ..JobResult::default()
+                },
+                Err(e) => failed(&e),
+            },
+            JobSpec::Restore(spec) => match self.restore(spec, task).await {
+                Ok(r) => JobResult {
+                    figures: r.figures,
+                    problems: r.problems,
+                    skipped: r.skipped,
+                    ..JobResult::default()
+                },
+                Err(e) => failed(&e),
+            },
+        }
+    }
+}
+
+/// The target as a path, if it is below a restore root and no symlink stands between the two: who can ask for restores
+/// must not be able to write elsewhere.
+fn check_target(target: &[u8], roots: &[PathBuf]) -> Result<PathBuf> {
+    let path = PathBuf::from(OsStr::from_bytes(target));
+    let refuse =
+        |why: String| Err(Error::new(ErrorKind::Refused, format!("restore to {}: {why}", path.display())));
+    let root = roots.iter().find(|r| paths::is_below(target, r.as_os_str().as_bytes()));
+    let Some(root) = root else {
+        return refuse("not below one of this agent's restore roots".to_owned());
+    };
+    let between = path.ancestors().take_while(|p| *p != root.as_path());
+    for part in between {
+        match is_symlink(part) {
+            Ok(false) => {}
+            Ok(true) => return refuse(format!("{} is a symlink", part.display())),
+            Err(e) => return refuse(format!("{}: {e}", part.display())),
+        }
+    }
+    Ok(path)
+}
+
+fn is_symlink(path: &Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) => Ok(meta.is_symlink()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! The jobs that this agent holds: running ones, and ended ones of which the coordinator has not taken the result yet.
+//!
+//! Results are written to disk before anybody hears of them, so that they outlive the agent; running jobs do not.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use proto::job::{Job, JobId, JobResult};
+use repository::monitor::{Figures, Monitor};
+use repository::ops::Task;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::executor::Executor;
+use crate::limits::RESULTS_KEPT_MAX;
+use crate::metrics::Metrics;
+
+mod kept;
+
+pub use kept::Kept;
+
+#[derive(Debug)]
+struct Running {
+    job: Job,
+    cancel: CancellationToken,
+    monitor: Arc<Monitor>,
+    counted: Figures,
+    wanted: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: HashMap<JobId, Running>,
+    ended: BTreeMap<JobId, (Job, JobResult)>,
+}
+
+/// The jobs that this agent holds.
+#[derive(Debug)]
+pub struct Jobs {
+    executor: Arc<dyn Executor>,
+    kept: Kept,
+    jobs_max: usize,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+    ended: Notify,
+    state: Mutex<State>,
+}
+
+impl Jobs {
+    /// With the results that an earlier process left.
+    #[must_use]
+    pub fn new(
+        executor: Arc<dyn Executor>,
+        kept: Kept,
+        jobs_max: u32,
+        metrics: Metrics,
+        shutdown: CancellationToken,
+    ) -> Arc<Self> {
+        let ended = kept.load();
+        metrics.results_waiting.set(i64::try_from(ended.len()).unwrap_or(i64::MAX));
+        let state = Mutex::new(State { running: HashMap::new(), ended });
+        let jobs_max = usize::try_from(jobs_max).unwrap_or(usize::MAX);
+        let (tasks, ended) = (TaskTracker::new(), Notify::new());
+        Arc::new(Self { executor, kept, jobs_max, metrics, shutdown, tasks, ended, state })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a job, or says why not now. One that is held already is taken as begun.
+    pub fn begin(self: &Arc<Self>, job: Job) -> Result<(), String> {
+        let mut state = self.lock();
+        if state.running.contains_key(&job.id) || state.ended.contains_key(&job.id) {
+            return Ok(());
+        }
+        if self.shutdown.is_cancelled() {
+            return Err("the agent is stopping".to_owned());
+        }
+        if state.running.len() >= self.jobs_max {
+            return Err(format!("{} jobs are running already", state.running.len()));
+        }
+        if state.ended.len() >= RESULTS_KEPT_MAX {
+            return Err(format!("{} results wait to be acknowledged", state.ended.len()));
+        }
+        let task = Task { cancel: self.shutdown.child_token(), ..Task::default() };
+        let running = Running {
+            job: job.clone(),
+            cancel: task.cancel.clone(),
+            monitor: task.monitor.clone(),
+            counted: Figures::default(),
+            wanted: true,
+        };
+        state.running.insert(job.id, running);
+        self.metrics.set_running(state.running.values().map(|r| r.job.spec.kind()));
+        drop(state);
+        tracing::info!(job = %job.id, kind = job.spec.kind(), volume = job.spec.volume(), "job begins");
+        let this = self.clone();
+        self.tasks.spawn(async move { this.work(job, task).await });
+        Ok(())
+    }
+
+    async fn work(&self, job: Job, task: Task) {
+        let result = self.executor.execute(&job.spec, &task).await;
+        let wanted = self.lock().running.get(&job.id).is_some_and(|r| r.wanted);
+        let what = result.failure.as_ref().map_or("", |f| f.what.as_str());
+        tracing::info!(job = %job.id, problems = result.problems.count(), failure = what, "job ended");
+        // Ended by our own stop: whoever starts next begins it anew, and finds what was uploaded.
+        let stopped = self.shutdown.is_cancelled() && wanted && result.is_cancelled();
+        if !stopped {
+            self.kept.put(&job, &result);
+        }
+        self.count_progress();
+        let mut state = self.lock();
+        state.running.remove(&job.id);
+        if !stopped {
+            self.metrics.count_finished(job.spec.kind(), &result);
+            state.ended.insert(job.id, (job, result));
+        }
+        self.metrics.set_running(state.running.values().map(|r| r.job.spec.kind()));
+        self.metrics.results_waiting.set(i64::try_from(state.ended.len()).unwrap_or(i64::MAX));
+        drop(state);
+        self.ended.notify_one();
+    }
+
+    /// Ends a job soon; its result will say that it was cancelled.
+    pub fn cancel(&self, id: JobId) {
+        if let Some(running) = self.lock().running.get_mut(&id) {
+            tracing::info!(job = %id, "job is cancelled");
+            running.wanted = false;
+            running.cancel.cancel();
+        }
+    }
+
+    /// All jobs held, running and ended.
+    #[must_use]
+    pub fn held(&self) -> Vec<Job> {
+        let state = self.lock();
+        state
+            .running
+            .values()
+            .map(|r| &r.job)
+            .chain(state.ended.values().map(|(job, _)| job))
+            .cloned()
+            .collect()
+    }
+
+    /// Results that the coordinator has not taken yet.
+    #[must_use]
+    pub fn results(&self) -> Vec<(JobId, JobResult)> {
+        self.lock().ended.iter().map(|(id, (_, result))| (*id, result.clone())).collect()
+    }
+
+    /// The coordinator has the result.
+    pub fn acknowledge(&self, id: JobId) {
+        let mut state = self.lock();
+        if state.ended.remove(&id).is_some() {
+            self.metrics.results_waiting.set(i64::try_from(state.ended.len()).unwrap_or(i64::MAX));
+            drop(state);
+            self.kept.remove(id);
+        }
+    }
+
+    /// Waits until a job has ended since the last call.
+    pub async fn wait_ended(&self) {
+        self.ended.notified().await;
+    }
+
+    /// Figures of all running jobs.
+    #[must_use]
+    pub fn progress(&self) -> Vec<(JobId, Figures)> {
+        self.lock().running.iter().map(|(id, r)| (*id, r.monitor.figures())).collect()
+    }
+
+    /// Adds what running jobs did since the last call to the metrics.
+    pub fn count_progress(&self) {
+        for running in self.lock().running.values_mut() {
+            let now = running.monitor.figures();
+            self.metrics.count_figures(&running.counted, &now);
+            running.counted = now;
+        }
+    }
+
+    /// Waits for the jobs to end, after the shutdown.
+    pub async fn stop(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! The one stream to the coordinator: opened again and again, with growing, random waits. Jobs do not depend on it.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::job::{Job, JobId, JobResult};
+use proto::v1::agent_message::Message;
+use proto::v1::agents_client::AgentsClient;
+use proto::v1::coordinator_message::Message as Answer;
+use proto::{MESSAGE_BYTES_MAX, convert, v1};
+use repository::env::Env;
+use repository::{Error, ErrorKind, Result};
+use service::client::Target;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::jobs::Jobs;
+use crate::limits::{OUTBOX, PROGRESS_SECONDS, RECONNECT_MILLIS_MIN, WELCOME_SECONDS};
+use crate::metrics::Metrics;
+
+/// What the stream is made of.
+#[derive(Debug)]
+pub(crate) struct Link {
+    target: Target,
+    jobs: Arc<Jobs>,
+    metrics: Metrics,
+    env: Env,
+    hello: v1::Hello,
+    reconnect_max: Duration,
+}
+
+/// Why a connection ended.
+enum End {
+    /// We stop.
+    Stop,
+    /// It broke after it had worked, or before.
+    Broken { welcomed: bool, error: Error },
+}
+
+impl Link {
+    pub(crate) fn new(config: &Config, jobs: Arc<Jobs>, metrics: Metrics, env: Env) -> Self {
+        let volume = |v: &crate::config::Volume| v1::Volume {
+            name: v.name.clone(),
+            host: config.host.clone(),
+            path: v.path.as_os_str().as_bytes().to_vec().into(),
+        };
+        let hello = v1::Hello {
+            agent_id: config.agent_id.clone(),
+            host: config.host.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            volumes: config.volumes.iter().map(volume).collect(),
+            restore_roots: config
+                .restore_roots
+                .iter()
+                .map(|r| r.as_os_str().as_bytes().to_vec().into())
+                .collect(),
+            jobs_max: config.jobs_max,
+            jobs: Vec::new(),
+        };
+        let reconnect_max = Duration::from_secs(config.reconnect_seconds_max);
+        Self { target: config.coordinator.clone(), jobs, metrics, env, hello, reconnect_max }
+    }
+
+    /// Stays connected until `shutdown`.
+    pub(crate) async fn keep(&self, shutdown: &CancellationToken) {
+        let mut failures = 0;
+        loop {
+            let end = self.connect(shutdown).await;
+            self.metrics.connected.set(0);
+            let End::Broken { welcomed, error } = end else { return };
+            failures = if welcomed { 0 } else { failures + 1 };
+            let wait = backoff(failures, u64::from_le_bytes(self.env.random()), self.reconnect_max);
+            self.metrics.connection_failures.inc();
+            let wait_millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(error = %error.chain(), wait_millis, "no connection to the coordinator");
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn connect(&self, shutdown: &CancellationToken) -> End {
+        let mut welcomed = false;
+        let talk = self.talk(&mut welcomed);
+        let talked = tokio::select! {
+            () = shutdown.cancelled() => None,
+            talked = talk => Some(talked),
+        };
+        match talked {
+            None => End::Stop,
+            Some(error) => End::Broken { welcomed, error },
+        }
+    }
+
+    /// Talks until the connection breaks, and says why it did.
+    async fn talk(&self, welcomed: &mut bool) -> Error {
+        match self.try_talk(welcomed).await {
+            Ok(()) => Error::new(ErrorKind::Refused, "the coordinator ended the connection"),
+            Err(e) => e,
+        }
+    }
+
+    async fn try_talk(&self, welcomed: &mut bool) -> Result<()> {
+        let mut client =
+            AgentsClient::new(self.target.connect()?).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let (outbox, outgoing) = mpsc::channel(OUTBOX);
+        let jobs = self.jobs.held().iter().map(convert::job_to_wire).collect();
+        send(&outbox, Message::Hello(v1::Hello { jobs, ..self.hello.clone() })).await?;
+        let error = |status: tonic::Status| convert::error_from_status(&status);
+        let timeout = Duration::from_secs(WELCOME_SECONDS);
+        let late = |_| Error::new(ErrorKind::Refused, "the coordinator did not welcome the agent in time");
+        let attached = client.attach(ReceiverStream::new(outgoing));
+        let mut incoming =
+            tokio::time::timeout(timeout, attached).await.map_err(late)?.map_err(error)?.into_inner();
+        let first = tokio::time::timeout(timeout, incoming.message()).await.map_err(late)?.map_err(error)?;
+        let Some(v1::CoordinatorMessage { message: Some(Answer::Welcome(welcome)) }) = first else {
+            return Err(Error::new(ErrorKind::Refused, "the coordinator did not begin with a welcome"));
+        };
+        *welcomed = true;
+        self.metrics.connected.set(1);
+        tracing::info!(coordinator = self.target.url, "connected");
+        let heartbeat = Duration::from_secs(u64::from(welcome.heartbeat_seconds.max(1)));
+        let (mut heartbeat, mut progress) =
+            (interval(heartbeat), interval(Duration::from_secs(PROGRESS_SECONDS)));
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.send_results(&outbox).await?;
+        loop {
+            tokio::select! {
+                answer = incoming.message() => {
+                    let Some(answer) = answer.map_err(error)? else { return Ok(()) };
+                    // A message of a kind that we don't know is of a newer coordinator: ignored.
+                    if let Some(answer) = answer.message {
+                        self.hear(&outbox, answer).await?;
+                    }
+                }
+                () = self.jobs.wait_ended() => self.send_results(&outbox).await?,
+                _ = heartbeat.tick() => send(&outbox, Message::Heartbeat(v1::Heartbeat {})).await?,
+                _ = progress.tick() => self.send_progress(&outbox).await?,
+            }
+        }
+    }
+
+    async fn hear(&self, outbox: &Outbox, answer: Answer) -> Result<()> {
+        match answer {
+            Answer::Welcome(_) => Ok(()),
+            Answer::Offer(offer) => {
+                let id = offer.job.as_ref().map(|j| j.id.clone()).unwrap_or_default();
+                let job = offer.job.ok_or_else(|| Error::new(ErrorKind::Input, "an offer without a job"));
+                let begun = match job.and_then(convert::job_from_wire) {
+                    Ok(job) => self.begin(job),
+                    // A kind of job that this version does not know, for example.
+                    Err(e) => Err(e.chain()),
+                };
+                let message = match begun {
+                    Ok(()) => Message::Accept(v1::Accept { job_id: id }),
+                    Err(reason) => Message::Decline(v1::Decline { job_id: id, reason }),
+                };
+                send(outbox, message).await?;
+                self.send_results(outbox).await
+            }
+            Answer::Cancel(cancel) => {
+                self.jobs.cancel(convert::job_id_from_wire(&cancel.job_id)?);
+                Ok(())
+            }
+            Answer::Acknowledge(done) => {
+                self.jobs.acknowledge(convert::job_id_from_wire(&done.job_id)?);
+                Ok(())
+            }
+        }
+    }
+
+    fn begin(&self, job: Job) -> Result<(), String> {
+        self.jobs.begin(job)
+    }
+
+    /// All that are not acknowledged; the coordinator takes repeated ones as one.
+    async fn send_results(&self, outbox: &Outbox) -> Result<()> {
+        for (id, result) in self.jobs.results() {
+            send(outbox, finished(id, &result)).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_progress(&self, outbox: &Outbox) -> Result<()> {
+        for (id, figures) in self.jobs.progress() {
+            let figures = Some(convert::figures_to_wire(&figures));
+            send(outbox, Message::Progress(v1::Progress { job_id: id.0.to_vec().into(), figures })).await?;
+        }
+        Ok(())
+    }
+}
+
+type Outbox = mpsc::Sender<v1::AgentMessage>;
+
+fn finished(id: JobId, result: &JobResult) -> Message {
+    let result = Some(convert::result_to_wire(result));
+    Message::Finished(v1::Finished { job_id: id.0.to_vec().into(), result })
+}
+
+async fn send(outbox: &Outbox, message: Message) -> Result<()> {
+    let sent = outbox.send(v1::AgentMessage { message: Some(message) }).await;
+    sent.map_err(|_| Error::new(ErrorKind::Refused, "the connection to the coordinator is closed"))
+}
+
+/// Doubled with each failure up to `max`; of that, a random half to whole, so that many agents don't come at once.
+fn backoff(failures: u32, random: u64, max: Duration) -> Duration {
+    let base = Duration::from_millis(RECONNECT_MILLIS_MIN).saturating_mul(1 << failures.min(16)).min(max);
+    let half = base / 2;
+    let millis = u64::try_from(half.as_millis()).unwrap_or(u64::MAX);
+    half + Duration::from_millis(random % millis.saturating_add(1).max(1))
+}
+
+#[cfg(test)]
+mod tests;

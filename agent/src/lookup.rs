@@ -1,0 +1,111 @@
+//! Asks the coordinator where blobs lie; while it is away, the local index.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use proto::v1::agents_client::AgentsClient;
+use proto::{MESSAGE_BYTES_MAX, convert};
+use repository::Result;
+use repository::ids::{BlobId, Place};
+use repository::index::Lookup;
+use service::client::{Connection, Target};
+use tokio::time::Instant;
+
+use crate::limits::{LOOKUP_IDS, LOOKUP_PAUSE_SECONDS, LOOKUP_SECONDS};
+use crate::metrics::Metrics;
+
+/// The coordinator's index, with the local one behind it.
+pub struct RemoteLookup {
+    target: Target,
+    local: Arc<dyn Lookup>,
+    metrics: Metrics,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<Connection>,
+    paused_until: Option<Instant>,
+}
+
+impl fmt::Debug for RemoteLookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteLookup")
+            .field("target", &self.target)
+            .field("local", &self.local)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RemoteLookup {
+    /// Connects at the first question.
+    #[must_use]
+    pub fn new(target: Target, local: Arc<dyn Lookup>, metrics: Metrics) -> Self {
+        Self { target, local, metrics, state: Mutex::default() }
+    }
+
+    /// The connection, unless the coordinator failed a moment ago.
+    fn find_connection(&self) -> Option<Connection> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.paused_until.is_some_and(|t| Instant::now() < t) {
+            return None;
+        }
+        state.paused_until = None;
+        if state.connection.is_none() {
+            match self.target.connect() {
+                Ok(connection) => state.connection = Some(connection),
+                Err(e) => {
+                    tracing::warn!(error = %e.chain(), "no connection for lookups");
+                    state.paused_until = Some(Instant::now() + Duration::from_secs(LOOKUP_PAUSE_SECONDS));
+                }
+            }
+        }
+        state.connection.clone()
+    }
+
+    fn pause(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.connection = None;
+        state.paused_until = Some(Instant::now() + Duration::from_secs(LOOKUP_PAUSE_SECONDS));
+    }
+
+    async fn ask(&self, connection: Connection, ids: &[BlobId]) -> Result<Vec<Option<Place>>> {
+        let mut client = AgentsClient::new(connection).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let mut request = tonic::Request::new(convert::ids_to_wire(ids));
+        request.set_timeout(Duration::from_secs(LOOKUP_SECONDS));
+        let answer = tokio::time::timeout(Duration::from_secs(LOOKUP_SECONDS), client.lookup(request)).await;
+        let answer = answer.unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("lookup")));
+        let answer = answer.map_err(|status| convert::error_from_status(&status))?;
+        convert::places_from_wire(answer.get_ref(), ids.len())
+    }
+}
+
+#[async_trait]
+impl Lookup for RemoteLookup {
+    async fn find(&self, ids: &[BlobId]) -> Result<Vec<Option<Place>>> {
+        let mut places = Vec::with_capacity(ids.len());
+        for batch in ids.chunks(LOOKUP_IDS) {
+            let remote = match self.find_connection() {
+                Some(connection) => Some(self.ask(connection, batch).await),
+                None => None,
+            };
+            match remote {
+                Some(Ok(answer)) => {
+                    self.metrics.count_lookup(true, batch.len());
+                    places.extend(answer);
+                    continue;
+                }
+                Some(Err(e)) => {
+                    tracing::info!(error = %e.chain(), "the coordinator does not answer lookups, using the local index");
+                    self.pause();
+                }
+                None => {}
+            }
+            self.metrics.count_lookup(false, batch.len());
+            places.extend(self.local.find(batch).await?);
+        }
+        Ok(places)
+    }
+}

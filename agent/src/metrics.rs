@@ -1,0 +1,149 @@
+//! The agent's metrics. `docs/metrics.md` lists them; a test compares.
+//!
+//! Labels come from closed sets, never from ids, names or paths.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use proto::job::JobResult;
+use repository::monitor::Figures;
+use repository::store::Counts;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabels {
+    kind: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabel {
+    source: &'static str,
+}
+
+const KINDS: [&str; 2] = ["backup", "restore"];
+const RESULTS: [&str; 4] = ["done", "partial", "failed", "cancelled"];
+
+macro_rules! work {
+    ($($name:ident as $metric:literal: $help:literal,)*) => {
+        /// What jobs did, all together.
+        #[derive(Clone, Debug, Default)]
+        struct Work { $($name: Counter,)* }
+
+        impl Work {
+            fn register(&self, registry: &mut Registry) {
+                $(registry.register($metric, $help, self.$name.clone());)*
+            }
+
+            fn count(&self, before: &Figures, now: &Figures) {
+                $(self.$name.inc_by(now.$name.saturating_sub(before.$name));)*
+            }
+        }
+    };
+}
+
+work! {
+    entries as "entries": "Entries walked, or restored",
+    entries_failed as "entries_failed": "Entries that could not be read or restored",
+    files_opened as "files_opened": "Regular files that were opened and read",
+    files_unchanged as "files_unchanged": "Regular files taken over from the parent unread",
+    bytes_read as "read_bytes": "Bytes read from volumes, or from packs in a restore",
+    bytes_new as "new_bytes": "Plain bytes of blobs that were not known before",
+    bytes_found as "found_bytes": "Plain bytes of blobs that were known",
+    bytes_stored as "stored_bytes": "Bytes put into the store",
+    bytes_rewritten as "rewritten_bytes": "Plain bytes stored again because old blobs were of little use",
+    packs as "packs": "Packs put into the store",
+}
+
+/// All metrics. Cloning shares them.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// Requests to the store.
+    pub store: Arc<Counts>,
+    /// 1 while the coordinator has welcomed us.
+    pub connected: Gauge,
+    /// Connections that broke or could not be opened.
+    pub connection_failures: Counter,
+    /// Results that the coordinator has not acknowledged yet.
+    pub results_waiting: Gauge,
+    jobs_running: Family<KindLabel, Gauge>,
+    jobs_finished: Family<JobLabels, Counter>,
+    lookup_ids: Family<SourceLabel, Counter>,
+    work: Work,
+}
+
+impl Metrics {
+    /// Registers all of them, with all their labels.
+    pub fn register(&self, registry: &mut Registry) {
+        let r = registry.sub_registry_with_prefix("holdfast_agent");
+        service::store_metrics::register(r, self.store.clone());
+        r.register("connected", "1 while connected to the coordinator", self.connected.clone());
+        let text = "Connections to the coordinator that broke or could not be opened";
+        r.register("connection_failures", text, self.connection_failures.clone());
+        let text = "Results that the coordinator has not acknowledged yet";
+        r.register("results_waiting", text, self.results_waiting.clone());
+        r.register("jobs_running", "Jobs running now", self.jobs_running.clone());
+        r.register(
+            "jobs_finished",
+            "Jobs that ended; partial means with problems",
+            self.jobs_finished.clone(),
+        );
+        r.register("lookup_ids", "Blob ids looked up, by who answered", self.lookup_ids.clone());
+        self.work.register(r);
+        for kind in KINDS {
+            drop(self.jobs_running.get_or_create(&KindLabel { kind }));
+            for result in RESULTS {
+                drop(self.jobs_finished.get_or_create(&JobLabels { kind, result }));
+            }
+        }
+        for source in ["coordinator", "local"] {
+            drop(self.lookup_ids.get_or_create(&SourceLabel { source }));
+        }
+    }
+
+    /// The kinds of all running jobs.
+    pub fn set_running(&self, running: impl Iterator<Item = &'static str>) {
+        let mut counts = [0; KINDS.len()];
+        for kind in running {
+            if let Some(n) = KINDS.iter().position(|k| *k == kind) {
+                counts[n] += 1;
+            }
+        }
+        for (kind, count) in KINDS.into_iter().zip(counts) {
+            self.jobs_running.get_or_create(&KindLabel { kind }).set(count);
+        }
+    }
+
+    /// A job ended.
+    pub fn count_finished(&self, kind: &'static str, result: &JobResult) {
+        let result = match &result.failure {
+            Some(_) if result.is_cancelled() => "cancelled",
+            Some(_) => "failed",
+            None if result.problems.is_empty() => "done",
+            None => "partial",
+        };
+        self.jobs_finished.get_or_create(&JobLabels { kind, result }).inc();
+    }
+
+    /// What was done between two readings of a job's figures.
+    pub fn count_figures(&self, before: &Figures, now: &Figures) {
+        self.work.count(before, now);
+    }
+
+    /// A batch of ids was answered.
+    pub fn count_lookup(&self, by_coordinator: bool, ids: usize) {
+        let source = if by_coordinator { "coordinator" } else { "local" };
+        self.lookup_ids.get_or_create(&SourceLabel { source }).inc_by(ids as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+use super::{Config, ConfigLayer};
+use service::config::Invalid;
+
+fn validate(yaml: &str) -> Result<Config, Invalid> {
+    service::config::parse::<ConfigLayer>(yaml).map_err(|e| Invalid(vec![e]))?.validate()
+}
+
+const BASE: &str = "repo: file:///r\nkey_file: /k\nstate_dir: /s\n";
+
+fn refused(more: &str, why: &[&str]) {
+    let e = validate(&format!("{BASE}{more}")).expect_err(more).to_string();
+    for part in why {
+        assert!(e.contains(part), "{part:?} is not in {e:?}");
+    }
+}
+
+#[test]
+fn defaults_are_local() {
+    let config = validate(BASE).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:7425");
+    assert_eq!(config.http_listen.unwrap().to_string(), "127.0.0.1:7426");
+    assert_eq!(config.database.to_str(), Some("/s/coordinator.db"));
+}
+
+#[test]
+fn all_mistakes_are_named_at_once() {
+    let e = validate("domain: Not/Good\nlost_seconds: 0\n").unwrap_err().to_string();
+    for part in
+        ["repo is missing", "key_file or passphrase_file", "state_dir is missing", "domain:", "lost_seconds"]
+    {
+        assert!(e.contains(part), "{part:?} is not in {e:?}");
+    }
+}
+
+#[test]
+fn a_wrong_key_is_named() {
+    refused("listen_on: x\n", &["listen_on"]);
+    refused("schedules: [{volume: x, every: 3}]\n", &["every"]);
+}
+
+#[test]
+fn plaintext_stays_on_this_machine() {
+    let tokens = "agent_token_file: /a\nclient_token_file: /c\n";
+    refused(&format!("listen: 0.0.0.0:1\n{tokens}"), &["plaintext is refused"]);
+    refused("listen: '[::]:1'\nallow_plaintext: true\n", &["anybody could connect"]);
+    assert!(validate(&format!("{BASE}listen: 0.0.0.0:1\nallow_plaintext: true\n{tokens}")).is_ok());
+    let tls = "listen: 0.0.0.0:1\ntls_cert_file: /c\ntls_key_file: /k\n";
+    refused(tls, &["anybody could connect"]);
+    assert!(validate(&format!("{BASE}{tls}tls_client_ca_file: /ca\n")).is_ok());
+    refused("tls_cert_file: /c\n", &["go together"]);
+    refused("tls_client_ca_file: /c\n", &["needs tls_cert_file"]);
+}
+
+#[test]
+fn schedules_are_checked() {
+    let ok = "schedules:\n- {volume: 'db-*', max_age_seconds: 3600, jitter_seconds: 60}\n- {volume: '*', cron: '0 3 * * *'}\n";
+    assert_eq!(validate(&format!("{BASE}timezone: Europe/Paris\n{ok}")).unwrap().rules.len(), 2);
+    refused("schedules: [{volume: a}]\n", &["schedule of a", "exactly one"]);
+    refused("schedules: [{volume: a, cron: 'x y'}]\n", &["schedule of a", "cron"]);
+    refused("timezone: Mars/Olympus\n", &["timezone Mars/Olympus"]);
+}

@@ -1,0 +1,194 @@
+//! The coordinator's one state, and everything that happens to it: agents come and go, clients ask, time passes.
+//!
+//! Every change of a job goes through [`Core::change`], which writes it down before anybody hears of it.
+
+mod agents;
+mod passing;
+mod watch;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use proto::job::{BackupSpec, Job, JobId, JobSpec, RestoreSpec};
+use proto::v1;
+use repository::env::{Env, Timestamp};
+use repository::ids::hex;
+use repository::ops::snapshots::Snapshot;
+use repository::{Error, ErrorKind, Result};
+use service::paths::is_below;
+use tokio::sync::Notify;
+
+use crate::config::Config;
+use crate::db::Db;
+use crate::db::jobs::Queued;
+use crate::engine::Engine;
+use crate::hub::Hub;
+use crate::jobs::{Event, Record, State};
+use crate::metrics::Metrics;
+use crate::schedule::Rule;
+
+pub(crate) use watch::View;
+
+/// The snapshots as last read, and what was damaged.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshots {
+    pub(crate) all: Vec<Snapshot>,
+    pub(crate) damaged: Vec<(ErrorKind, String)>,
+    pub(crate) read: Option<Timestamp>,
+}
+
+/// The coordinator's one state.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) db: Db,
+    pub(crate) hub: Hub,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) env: Env,
+    pub(crate) metrics: Metrics,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) heartbeat_seconds: u32,
+    lost_seconds: i64,
+    started: Timestamp,
+    snapshots: RwLock<Arc<Snapshots>>,
+    watches: Mutex<HashMap<JobId, tokio::sync::watch::Sender<Option<View>>>>,
+    wake: Notify,
+}
+
+impl Core {
+    /// Opens the database.
+    pub fn open(config: &Config, engine: Arc<dyn Engine>, env: Env, metrics: Metrics) -> Result<Self> {
+        Ok(Self {
+            db: Db::open(&config.database)?,
+            hub: Hub::default(),
+            engine,
+            metrics,
+            rules: config.rules.clone(),
+            heartbeat_seconds: config.heartbeat_seconds,
+            lost_seconds: i64::try_from(config.lost_seconds).unwrap_or(i64::MAX),
+            started: env.now(),
+            env,
+            snapshots: RwLock::default(),
+            watches: Mutex::default(),
+            wake: Notify::new(),
+        })
+    }
+
+    /// Queues a backup; the run of one that has not ended yet is given instead.
+    pub(crate) async fn run_backup(&self, spec: BackupSpec) -> Result<(JobId, bool)> {
+        let known = self.db.volumes().await?;
+        if !known.iter().any(|v| v.name == spec.volume) {
+            let names: Vec<_> = known.iter().map(|v| v.name.as_str()).take(20).collect();
+            let what = format!("no volume {:?}; known are: {}", spec.volume, names.join(", "));
+            return Err(Error::new(ErrorKind::NotFound, what));
+        }
+        self.queue(JobSpec::Backup(spec), None).await
+    }
+
+    /// Queues a restore on `agent`, or on the only one that allows its target.
+    pub(crate) async fn run_restore(&self, spec: RestoreSpec, agent: Option<String>) -> Result<JobId> {
+        let agent = self.choose_restore_agent(&spec.target, agent)?;
+        Ok(self.queue(JobSpec::Restore(spec), Some(agent)).await?.0)
+    }
+
+    async fn queue(&self, spec: JobSpec, wanted_agent: Option<String>) -> Result<(JobId, bool)> {
+        let id = JobId::new(&self.env);
+        let record = Record::new(Job { id, spec }, wanted_agent, self.env.now());
+        match self.db.put_job(record).await? {
+            Queued::New => {
+                tracing::info!(run = %id, "job queued");
+                self.wake.notify_one();
+                Ok((id, false))
+            }
+            Queued::Exists(id) => Ok((id, true)),
+            Queued::Full => Err(Error::new(ErrorKind::Refused, "too many jobs are waiting; try again later")),
+        }
+    }
+
+    fn choose_restore_agent(&self, target: &[u8], agent: Option<String>) -> Result<String> {
+        let refuse = |what: String| Err(Error::new(ErrorKind::Refused, what));
+        let shown = String::from_utf8_lossy(target).into_owned();
+        let infos = self.hub.infos();
+        let allows = |roots: &[Vec<u8>]| roots.iter().any(|root| is_below(target, root));
+        if let Some(id) = agent {
+            let Some(info) = infos.iter().find(|i| i.id == id) else {
+                return refuse(format!("agent {id} is not connected"));
+            };
+            return match allows(&info.restore_roots) {
+                true => Ok(id),
+                false => refuse(format!("{shown} is not below a restore root of agent {id}")),
+            };
+        }
+        let mut able = infos.iter().filter(|i| allows(&i.restore_roots));
+        match (able.next(), able.next()) {
+            (Some(one), None) => Ok(one.id.clone()),
+            (Some(_), Some(_)) => refuse(format!("several agents can restore to {shown}: name one")),
+            (None, _) => refuse(format!("no connected agent has {shown} below one of its restore roots")),
+        }
+    }
+
+    /// Asks for the end of a run.
+    pub(crate) async fn cancel(&self, id: JobId) -> Result<Record> {
+        let record = self.change(id, Event::Cancel).await?.ok_or_else(|| unknown_run(id))?;
+        if let (false, Some(agent)) = (record.state.has_ended(), &record.agent) {
+            // Away: it is told when it comes back.
+            self.tell_cancel(agent, id);
+        }
+        Ok(record)
+    }
+
+    pub(crate) fn tell_cancel(&self, agent: &str, id: JobId) {
+        let cancel = v1::Cancel { job_id: id.0.to_vec().into() };
+        let _away = self.hub.send(agent, v1::coordinator_message::Message::Cancel(cancel));
+    }
+
+    /// Lets an event happen to a job, writes it down, and tells those who watch. `None` for an unknown job.
+    pub(crate) async fn change(&self, id: JobId, event: Event) -> Result<Option<Record>> {
+        let Some((record, applied)) = self.db.apply(id, event, self.env.now()).await? else {
+            return Ok(None);
+        };
+        if applied {
+            let agent = record.agent.as_deref().unwrap_or("-");
+            tracing::info!(run = %id, agent, state = record.state.name(), "job changed");
+            if record.state.has_ended() {
+                self.metrics.count_finished(&record);
+                self.note_result(&record);
+            }
+            if record.state.has_ended() || record.state == State::Queued {
+                self.hub.release(id);
+                self.wake.notify_one();
+            }
+            self.publish(&record);
+        }
+        Ok(Some(record))
+    }
+
+    /// The new snapshot counts at once, before the next reading of the bucket.
+    fn note_result(&self, record: &Record) {
+        let Some(snapshot) = record.result.as_ref().and_then(|r| r.snapshot.clone()) else { return };
+        let mut guard = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
+        if guard.all.iter().any(|s| s.id == snapshot.id) {
+            return;
+        }
+        let mut all = guard.all.clone();
+        all.push(snapshot);
+        all.sort_by_key(|s| s.manifest.started);
+        *guard = Arc::new(Snapshots { all, damaged: guard.damaged.clone(), read: guard.read });
+    }
+
+    /// The snapshots as last read.
+    pub(crate) fn snapshots(&self) -> Arc<Snapshots> {
+        self.snapshots.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the coordinator can do its work.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.snapshots().read.is_none() {
+            return Err("the snapshots have not been read from the store yet".to_owned());
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn unknown_run(id: JobId) -> Error {
+    Error::new(ErrorKind::NotFound, format!("no run {}", hex(&id.0)))
+}

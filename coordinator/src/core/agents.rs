@@ -1,0 +1,151 @@
+//! What agents say, and what follows from it.
+
+use std::collections::HashSet;
+
+use proto::convert;
+use proto::job::{Job, JobId};
+use proto::v1;
+use repository::error::Context as _;
+use repository::{Error, ErrorKind, Result};
+
+use super::Core;
+use crate::db::agents::{AgentRow, VolumeRow};
+use crate::hub::{Info, Outbox};
+use crate::jobs::{Event, Record};
+use crate::limits::AGENT_VOLUMES_MAX;
+
+impl Core {
+    /// An agent came. Jobs that it still holds are its own again; those that it lost are queued again.
+    /// Gives the number of its connection.
+    pub(crate) async fn hello(&self, hello: v1::Hello, outbox: Outbox) -> Result<u64> {
+        let (info, held) = read_hello(hello)?;
+        let now = self.env.now();
+        let row = |v: &v1::Volume| VolumeRow {
+            name: v.name.clone(),
+            host: v.host.clone(),
+            path: v.path.to_vec(),
+            agent: Some(info.id.clone()),
+            first_seen: now,
+        };
+        let volumes = info.volumes.iter().map(row).collect();
+        let (id, host, version) = (info.id.clone(), info.host.clone(), info.version.clone());
+        self.db.put_agent(AgentRow { id: id.clone(), host, version, seen: now }, volumes).await?;
+        let ids: HashSet<JobId> = held.iter().map(|j| j.id).collect();
+        tracing::info!(agent = id, volumes = info.volumes.len(), jobs = ids.len(), "agent connected");
+        let welcome = v1::Welcome { heartbeat_seconds: self.heartbeat_seconds };
+        let number = self.hub.join(info, outbox, ids.clone());
+        self.hub.send(&id, v1::coordinator_message::Message::Welcome(welcome));
+        for job in held {
+            self.adopt(&id, job).await?;
+        }
+        for record in self.db.active_jobs().await? {
+            if record.agent.as_deref() == Some(&id) && !ids.contains(&record.job.id) {
+                self.change(record.job.id, Event::Lost).await?;
+            }
+        }
+        self.count_agents();
+        self.wake.notify_one();
+        Ok(number)
+    }
+
+    async fn adopt(&self, agent: &str, job: Job) -> Result<()> {
+        let id = job.id;
+        // Unknown when the database was deleted meanwhile: the agent knows the job whole.
+        self.db.put_job_if_absent(Record::new(job, None, self.env.now())).await?;
+        let record = self.change(id, Event::Adopt(agent.to_owned())).await?;
+        let unwanted = record.is_some_and(|r| r.cancel_requested || r.state.has_ended());
+        if unwanted {
+            self.tell_cancel(agent, id);
+        }
+        Ok(())
+    }
+
+    /// An agent's connection ended. Its jobs wait for it.
+    pub(crate) async fn goodbye(&self, agent: &str, number: u64) {
+        let now = self.env.now();
+        if self.hub.leave(agent, number, now) {
+            tracing::info!(agent, "agent disconnected");
+            self.count_agents();
+            if let Err(e) = self.db.put_agent_seen(agent.to_owned(), now).await {
+                tracing::warn!(agent, error = %e.chain(), "agent's sign of life not noted");
+            }
+        }
+    }
+
+    fn count_agents(&self) {
+        self.metrics.agents_connected.set(i64::try_from(self.hub.infos().len()).unwrap_or(i64::MAX));
+    }
+
+    /// An agent said something.
+    pub(crate) async fn hear(&self, agent: &str, message: v1::agent_message::Message) -> Result<()> {
+        use v1::agent_message::Message;
+        match message {
+            Message::Hello(_) => {
+                return Err(Error::new(ErrorKind::Input, "a second hello on one connection"));
+            }
+            Message::Heartbeat(_) => {}
+            Message::Accept(m) => {
+                let id = convert::job_id_from_wire(&m.job_id)?;
+                let record = self.change(id, Event::Accept(agent.to_owned())).await?;
+                // Taken back meanwhile, or cancelled between offer and answer.
+                let own = record.as_ref().is_some_and(|r| r.agent.as_deref() == Some(agent));
+                if !own || record.is_some_and(|r| r.cancel_requested || r.state.has_ended()) {
+                    self.tell_cancel(agent, id);
+                }
+            }
+            Message::Decline(m) => {
+                let id = convert::job_id_from_wire(&m.job_id)?;
+                tracing::info!(agent, run = %id, reason = m.reason, "job declined");
+                self.change(id, Event::Decline(agent.to_owned())).await?;
+            }
+            Message::Progress(m) => {
+                let id = convert::job_id_from_wire(&m.job_id)?;
+                self.publish_figures(id, convert::figures_from_wire(m.figures.as_ref()));
+            }
+            Message::Finished(m) => self.finish(agent, m).await?,
+        }
+        Ok(())
+    }
+
+    async fn finish(&self, agent: &str, m: v1::Finished) -> Result<()> {
+        let id = convert::job_id_from_wire(&m.job_id)?;
+        let result = m.result.ok_or_else(|| Error::new(ErrorKind::Input, "message field result: missing"))?;
+        let result = Box::new(convert::result_from_wire(result)?);
+        self.change(id, Event::Finish(agent.to_owned(), result)).await?;
+        self.hub.release(id);
+        // Written down, or not wanted any more: either way the agent may forget it.
+        let done = v1::Acknowledge { job_id: m.job_id };
+        self.hub.send(agent, v1::coordinator_message::Message::Acknowledge(done));
+        Ok(())
+    }
+
+    /// Answers a batch of ids.
+    pub(crate) async fn lookup(&self, request: v1::LookupRequest) -> Result<v1::LookupResponse> {
+        let ids = convert::ids_from_wire(&request)?;
+        let places = self.engine.find_blobs(&ids).await?;
+        let found = places.iter().filter(|p| p.is_some()).count() as u64;
+        self.metrics.count_lookup(found, places.len() as u64 - found);
+        Ok(convert::places_to_wire(&places))
+    }
+}
+
+fn read_hello(hello: v1::Hello) -> Result<(Info, Vec<Job>)> {
+    let bad = |what: String| Err(Error::new(ErrorKind::Input, what));
+    if hello.agent_id.is_empty() || hello.agent_id.len() > 253 {
+        return bad("an agent's id has 1 to 253 bytes".to_owned());
+    }
+    if hello.volumes.len() > AGENT_VOLUMES_MAX {
+        return bad(format!("{} volumes; an agent may have {AGENT_VOLUMES_MAX}", hello.volumes.len()));
+    }
+    let held = hello.jobs.into_iter().map(convert::job_from_wire).collect::<Result<Vec<_>>>()?;
+    let info = Info {
+        id: hello.agent_id,
+        host: hello.host,
+        version: hello.version,
+        volumes: hello.volumes,
+        restore_roots: hello.restore_roots.iter().map(|r| r.to_vec()).collect(),
+        jobs_max: usize::try_from(hello.jobs_max.max(1))
+            .context(ErrorKind::Input, || "jobs_max".to_owned())?,
+    };
+    Ok((info, held))
+}

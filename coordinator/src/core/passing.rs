@@ -1,0 +1,206 @@
+//! What happens as time passes: waiting jobs are offered, lost ones taken back, due volumes queued, snapshots read again.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use proto::convert;
+use proto::job::BackupSpec;
+use proto::v1;
+use repository::Result;
+use repository::env::Timestamp;
+use repository::ops::snapshots::Snapshot;
+use tokio_util::sync::CancellationToken;
+
+use super::{Core, Snapshots};
+use crate::db::agents::VolumeRow;
+use crate::jobs::{Event, Record, State};
+use crate::limits::OFFER_SECONDS;
+use crate::schedule::{Action, Decision, Volume, plan};
+
+/// Time-outs and schedules are looked at this often; jobs that come are offered at once.
+const TICK: Duration = Duration::from_secs(1);
+/// A reported snapshot counts this long even if a listing does not have it.
+const REPORTED_SECONDS: i64 = 120;
+
+impl Core {
+    /// Offers and schedules until `shutdown`.
+    pub(crate) async fn keep_going(&self, shutdown: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(TICK) => {}
+            }
+            if let Err(e) = self.step().await {
+                tracing::error!(error = %e.chain(), "jobs could not be given out");
+            }
+        }
+    }
+
+    async fn step(&self) -> Result<()> {
+        let now = self.env.now();
+        for record in self.db.active_jobs().await? {
+            self.tend(record, now).await?;
+        }
+        self.schedule(now).await?;
+        self.metrics.set_jobs(&self.db.active_jobs().await?);
+        Ok(())
+    }
+
+    async fn tend(&self, record: Record, now: Timestamp) -> Result<()> {
+        match (record.state, &record.agent) {
+            (State::Queued, _) if now >= record.not_before => self.offer(record).await,
+            (State::Offered | State::Running, Some(agent)) => {
+                let id = record.job.id;
+                let away = self.hub.away_since(agent, self.started);
+                let lost = match away {
+                    Some(since) => now >= since.plus_seconds(self.lost_seconds),
+                    // Connected, but it never answered the offer.
+                    None => {
+                        let since = record.offered.unwrap_or(record.queued).max(self.started);
+                        record.state == State::Offered && now >= since.plus_seconds(OFFER_SECONDS)
+                    }
+                };
+                if lost {
+                    tracing::warn!(run = %id, agent, "job lost with its agent");
+                    self.change(id, Event::Lost).await?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn offer(&self, record: Record) -> Result<()> {
+        let agent = match (&record.wanted_agent, record.job.spec.volume()) {
+            (Some(agent), _) => Some(agent.clone()).filter(|a| self.hub.has_room(a)),
+            (None, Some(volume)) => self.hub.find_for_volume(volume),
+            (None, None) => None,
+        };
+        let Some(agent) = agent else { return Ok(()) };
+        let id = record.job.id;
+        let offered = self.change(id, Event::Offer(agent.clone())).await?;
+        if offered.is_none_or(|r| r.state != State::Offered) {
+            return Ok(());
+        }
+        self.hub.hold(&agent, id);
+        let offer = v1::Offer { job: Some(convert::job_to_wire(&record.job)) };
+        if !self.hub.send(&agent, v1::coordinator_message::Message::Offer(offer)) {
+            // Gone between the two: as if it had declined.
+            self.change(id, Event::Decline(agent)).await?;
+        }
+        Ok(())
+    }
+
+    async fn schedule(&self, now: Timestamp) -> Result<()> {
+        // Before the snapshots are known, everything would look due.
+        if self.snapshots().read.is_none() {
+            return Ok(());
+        }
+        let volumes = self.volumes().await?;
+        let decisions = plan(now, &volumes, &self.rules);
+        self.count_volumes(&volumes, &decisions);
+        for decision in decisions {
+            if decision.action == Action::Run {
+                let spec = BackupSpec { volume: decision.volume, ..BackupSpec::default() };
+                tracing::info!(volume = spec.volume, late = decision.late, "volume is due");
+                self.run_backup(spec).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the scheduler needs to know of each volume.
+    pub(crate) async fn volumes(&self) -> Result<Vec<Volume>> {
+        let snapshots = self.snapshots();
+        let mut newest: HashMap<&str, Timestamp> = HashMap::new();
+        for s in &snapshots.all {
+            let t = newest.entry(&s.manifest.volume).or_insert(s.manifest.started);
+            *t = (*t).max(s.manifest.started);
+        }
+        let active = self.db.active_jobs().await?;
+        let busy: HashSet<&str> = active.iter().filter_map(|r| r.job.spec.volume()).collect();
+        let failed: HashMap<String, Timestamp> = self.db.failed_volumes().await?.into_iter().collect();
+        let rows = self.db.volumes().await?;
+        let volume = |row: VolumeRow| Volume {
+            first_seen: row.first_seen,
+            newest_started: newest.get(row.name.as_str()).copied(),
+            last_failed: failed.get(&row.name).copied(),
+            busy: busy.contains(row.name.as_str()),
+            connected: row.agent.is_some_and(|a| self.hub.is_connected(&a)),
+            name: row.name,
+        };
+        Ok(rows.into_iter().map(volume).collect())
+    }
+
+    fn count_volumes(&self, volumes: &[Volume], decisions: &[Decision]) {
+        let mut counts = [0; 3];
+        let mut behind: Option<i64> = None;
+        for (volume, decision) in volumes.iter().zip(decisions) {
+            let place = match (decision.action, decision.late) {
+                (Action::Unscheduled, _) => 2,
+                (_, true) => 1,
+                (_, false) => 0,
+            };
+            counts[place] += 1;
+            if place != 2 {
+                let newest = volume.newest_started.map_or(0, Timestamp::seconds);
+                behind = Some(behind.map_or(newest, |b| b.min(newest)));
+            }
+        }
+        self.metrics.set_volumes(counts);
+        self.metrics.furthest_behind.set(behind.unwrap_or(0));
+    }
+
+    /// Reads the snapshots again until `shutdown`.
+    pub(crate) async fn keep_fresh(&self, every: Duration, shutdown: &CancellationToken) {
+        loop {
+            if let Err(e) = self.refresh().await {
+                self.metrics.refresh_failures.inc();
+                tracing::warn!(error = %e.chain(), "snapshots could not be read");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(every) => {}
+            }
+        }
+    }
+
+    /// Reads the snapshots from the bucket; volumes come back with them.
+    pub(crate) async fn refresh(&self) -> Result<()> {
+        let (all, damaged) = self.engine.snapshots().await?;
+        let now = self.env.now();
+        let volumes: HashMap<&str, VolumeRow> = all
+            .iter()
+            .map(|s| {
+                let m = &s.manifest;
+                let (name, host, path) = (m.volume.clone(), m.host.clone(), m.path.clone());
+                (m.volume.as_str(), VolumeRow { name, host, path, agent: None, first_seen: m.started })
+            })
+            .collect();
+        self.db.put_volumes_unless_known(volumes.into_values().collect()).await?;
+        self.metrics.snapshots.set(i64::try_from(all.len()).unwrap_or(i64::MAX));
+        self.metrics.snapshots_damaged.set(i64::try_from(damaged.len()).unwrap_or(i64::MAX));
+        let damaged = damaged.iter().map(|e| (e.kind(), e.chain())).collect();
+        self.put_snapshots(Snapshots { all, damaged, read: Some(now) }, now);
+        self.wake.notify_one();
+        Ok(())
+    }
+}
+
+impl Core {
+    /// A snapshot that an agent reported while the bucket was being listed may be missing in the listing: it stays.
+    fn put_snapshots(&self, mut fresh: Snapshots, now: Timestamp) {
+        let mut guard = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
+        let listed: HashSet<_> = fresh.all.iter().map(|s| s.id).collect();
+        let young = |s: &&Snapshot| s.manifest.finished.plus_seconds(REPORTED_SECONDS) > now;
+        let kept: Vec<_> =
+            guard.all.iter().filter(|s| !listed.contains(&s.id)).filter(young).cloned().collect();
+        if !kept.is_empty() {
+            fresh.all.extend(kept);
+            fresh.all.sort_by_key(|s| s.manifest.started);
+        }
+        *guard = Arc::new(fresh);
+    }
+}

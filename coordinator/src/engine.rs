@@ -1,0 +1,102 @@
+//! What the coordinator asks of the repository. A trait, so that its own work can be tested without one.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use repository::Result;
+use repository::env::Env;
+use repository::ids::{BlobId, Place};
+use repository::index::Lookup;
+use repository::items::entry::Entry;
+use repository::ops::browse::{self, Change, ResultStream};
+use repository::ops::snapshots::{self, Snapshot, Stats};
+use repository::ops::verify::{self, Level, VerifyReport};
+use repository::ops::{Repository, Task};
+use repository::store::Counts;
+use service::repo::{Probe, Settings};
+
+/// The repository, as the coordinator sees it.
+#[async_trait]
+pub trait Engine: Send + Sync + Debug {
+    /// All committed snapshots, oldest first, and what is damaged.
+    async fn snapshots(&self) -> Result<(Vec<Snapshot>, Vec<repository::Error>)>;
+    /// One snapshot by `latest`, id or prefix.
+    async fn snapshot(&self, spec: &str, volume: Option<&str>) -> Result<Snapshot>;
+    /// Where blobs lie, as far as is known.
+    async fn find_blobs(&self, ids: &[BlobId]) -> Result<Vec<Option<Place>>>;
+    /// Entries at and below a path.
+    fn list(&self, snapshot: &Snapshot, path: &[u8], recursive: bool) -> ResultStream<Entry>;
+    /// Entries that match a pattern.
+    fn find(&self, snapshot: &Snapshot, patterns: &[String]) -> Result<ResultStream<Entry>>;
+    /// The bytes of a file.
+    fn cat(&self, snapshot: &Snapshot, path: &[u8]) -> ResultStream<Bytes>;
+    /// Differences between two snapshots.
+    fn diff(&self, older: &Snapshot, newer: &Snapshot) -> ResultStream<Change>;
+    /// Proves that a snapshot restores.
+    async fn verify(&self, snapshot: &Snapshot, level: &Level, task: &Task) -> Result<VerifyReport>;
+    /// Figures of the whole repository.
+    async fn stats(&self) -> Result<Stats>;
+}
+
+/// An opened repository and its index, which refreshes itself.
+#[derive(Debug)]
+pub struct RepositoryEngine {
+    repo: Arc<Repository>,
+    index: Arc<dyn Lookup>,
+}
+
+impl RepositoryEngine {
+    /// Probes the store, refuses an unfit one, and opens the repository and its index.
+    pub async fn open(settings: &Settings, counts: Arc<Counts>, env: &Env) -> Result<Self> {
+        let repo = settings.open(counts, Probe::Run, env).await?;
+        let index = service::repo::open_index(&repo)?;
+        Ok(Self::new(repo, index))
+    }
+
+    /// Of an opened repository.
+    #[must_use]
+    pub fn new(repo: Arc<Repository>, index: Arc<dyn Lookup>) -> Self {
+        Self { repo, index }
+    }
+}
+
+#[async_trait]
+impl Engine for RepositoryEngine {
+    async fn snapshots(&self) -> Result<(Vec<Snapshot>, Vec<repository::Error>)> {
+        snapshots::list(&self.repo).await
+    }
+
+    async fn snapshot(&self, spec: &str, volume: Option<&str>) -> Result<Snapshot> {
+        snapshots::get(&self.repo, spec, volume).await
+    }
+
+    async fn find_blobs(&self, ids: &[BlobId]) -> Result<Vec<Option<Place>>> {
+        self.index.find(ids).await
+    }
+
+    fn list(&self, snapshot: &Snapshot, path: &[u8], recursive: bool) -> ResultStream<Entry> {
+        browse::list(&self.repo, snapshot, path, recursive)
+    }
+
+    fn find(&self, snapshot: &Snapshot, patterns: &[String]) -> Result<ResultStream<Entry>> {
+        browse::find(&self.repo, snapshot, patterns)
+    }
+
+    fn cat(&self, snapshot: &Snapshot, path: &[u8]) -> ResultStream<Bytes> {
+        browse::cat(&self.repo, snapshot, path)
+    }
+
+    fn diff(&self, older: &Snapshot, newer: &Snapshot) -> ResultStream<Change> {
+        browse::diff(&self.repo, older, newer)
+    }
+
+    async fn verify(&self, snapshot: &Snapshot, level: &Level, task: &Task) -> Result<VerifyReport> {
+        verify::verify(&self.repo, snapshot, level, task).await
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        snapshots::stats(&self.repo).await
+    }
+}

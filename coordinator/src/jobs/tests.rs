@@ -1,0 +1,91 @@
+use proto::job::{BackupSpec, Failure, Job, JobId, JobResult, JobSpec};
+use repository::ErrorKind;
+use repository::env::Timestamp;
+
+use super::{Event, Record, State};
+use crate::limits::ATTEMPTS_MAX;
+
+fn record() -> Record {
+    let job = Job { id: JobId([1; 16]), spec: JobSpec::Backup(BackupSpec::default()) };
+    Record::new(job, None, Timestamp(0))
+}
+
+fn event(word: &str) -> Event {
+    let failed = |kind| {
+        let failure = Some(Failure { kind, what: "x".into() });
+        Event::Finish("a".into(), Box::new(JobResult { failure, ..JobResult::default() }))
+    };
+    match word {
+        "offer" => Event::Offer("a".into()),
+        "accept" => Event::Accept("a".into()),
+        "accept-other" => Event::Accept("b".into()),
+        "decline" => Event::Decline("a".into()),
+        "adopt" => Event::Adopt("a".into()),
+        "lost" => Event::Lost,
+        "cancel" => Event::Cancel,
+        "finish" => Event::Finish("a".into(), Box::default()),
+        "fail" => failed(ErrorKind::Store),
+        "stop" => failed(ErrorKind::Cancelled),
+        other => panic!("{other}"),
+    }
+}
+
+/// `events` as words; those that must not apply have a `!` in front.
+fn check(events: &str, state: State) -> Record {
+    let mut r = record();
+    for (n, word) in events.split_whitespace().enumerate() {
+        let expected = !word.starts_with('!');
+        let applied = r.apply(event(word.trim_start_matches('!')), Timestamp(i64::try_from(n).unwrap()));
+        assert_eq!(applied, expected, "{word} in {events}");
+    }
+    assert_eq!(r.state, state, "{events}");
+    r
+}
+
+#[test]
+fn the_straight_way() {
+    let r = check("offer accept finish", State::Done);
+    assert_eq!((r.attempts, r.started, r.finished), (1, Some(Timestamp(1)), Some(Timestamp(2))));
+    check("offer accept fail", State::Failed);
+    check("offer accept cancel stop", State::Cancelled);
+}
+
+#[test]
+fn what_comes_late_or_twice_changes_nothing() {
+    check("!accept", State::Queued);
+    check("!decline", State::Queued);
+    check("offer !offer !accept-other", State::Offered);
+    check("offer accept !accept !decline finish !finish !fail !adopt !cancel !lost", State::Done);
+    check("offer cancel !cancel", State::Offered);
+}
+
+#[test]
+fn a_declined_job_waits_and_does_not_count() {
+    let r = check("offer decline", State::Queued);
+    assert_eq!((r.attempts, r.agent), (0, None));
+    assert!(r.not_before > Timestamp(1));
+}
+
+#[test]
+fn a_lost_job_is_tried_again_but_not_for_ever() {
+    assert_eq!(check("offer accept lost", State::Queued).attempts, 1);
+    let all = "offer accept lost ".repeat(ATTEMPTS_MAX as usize);
+    let r = check(&all, State::Failed);
+    assert!(r.result.unwrap().failure.unwrap().what.contains("lost"));
+}
+
+#[test]
+fn an_agent_that_still_holds_it_takes_it_over() {
+    check("adopt finish", State::Done);
+    check("offer adopt", State::Running);
+    check("offer accept lost adopt finish", State::Done);
+}
+
+#[test]
+fn a_wish_to_cancel_outlives_a_lost_agent() {
+    check("cancel", State::Cancelled);
+    check("offer cancel lost", State::Cancelled);
+    check("offer accept cancel lost !adopt", State::Cancelled);
+    // It ended before the wish reached it.
+    check("offer accept cancel finish", State::Done);
+}

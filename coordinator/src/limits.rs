@@ -1,0 +1,40 @@
+//! Every bound of the coordinator, beside its reason.
+
+/// A job that was lost this often is not tried again: something kills its agent.
+pub const ATTEMPTS_MAX: u32 = 5;
+/// An agent that declined a job is not asked again before this.
+pub const DECLINED_SECONDS: i64 = 10;
+/// A backup that failed is not scheduled again before this.
+pub const RETRY_SECONDS: i64 = 300;
+/// An offer that nobody answered is taken back after this.
+pub const OFFER_SECONDS: i64 = 60;
+/// Ended runs kept in the log.
+pub const RUNS_KEPT_MAX: u32 = 10_000;
+/// Runs in one answer.
+pub const RUNS_LISTED_MAX: u32 = 1_000;
+/// Jobs waiting at once, of all volumes together.
+pub const JOBS_QUEUED_MAX: u32 = 10_000;
+/// Messages waiting for one agent; more than this and it is not keeping up.
+pub const AGENT_QUEUE: usize = 256;
+/// Volumes that one agent may register.
+pub const AGENT_VOLUMES_MAX: usize = 10_000;
+/// An agent must say hello within this.
+pub const HELLO_SECONDS: u64 = 10;
+/// An agent silent for this many heartbeats is gone.
+pub const HEARTBEATS_MISSED: u32 = 3;
+/// Calls waiting for the database thread.
+pub const DB_QUEUE: usize = 256;
+/// A call of a client that answers once must begin its answer within this. Streams may go on as long as they like.
+pub const REQUEST_SECONDS: u64 = 300;
+/// Calls at once on one connection.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
+/// A dead connection is noticed after about twice this.
+pub const KEEPALIVE_SECONDS: u64 = 20;
+/// Open streams get this long to end at a stop.
+pub const STOP_SECONDS: u64 = 10;
+/// Entries in one message of a listing.
+pub const ENTRIES_PER_MESSAGE: usize = 256;
+/// Path, attribute and link bytes in one message of a listing, about.
+pub const ENTRY_BYTES_PER_MESSAGE: usize = 256 << 10;
+/// File bytes in one message of a `Cat`.
+pub const CAT_BYTES_PER_MESSAGE: usize = 1 << 20;

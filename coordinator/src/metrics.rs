@@ -1,0 +1,136 @@
+//! The coordinator's metrics. `docs/metrics.md` lists them; a test compares.
+//!
+//! Labels come from closed sets, never from ids, names or paths.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use repository::store::Counts;
+
+use crate::jobs::{Record, State};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabels {
+    kind: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+const VOLUME_STATES: [&str; 3] = ["on_time", "late", "unscheduled"];
+const JOB_STATES: [State; 3] = [State::Queued, State::Offered, State::Running];
+const RESULTS: [&str; 4] = ["done", "partial", "failed", "cancelled"];
+
+/// All metrics. Cloning shares them.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// Requests to the store.
+    pub store: Arc<Counts>,
+    /// Agents connected now.
+    pub agents_connected: Gauge,
+    /// Snapshots in the repository.
+    pub snapshots: Gauge,
+    /// Outcomes that could not be read.
+    pub snapshots_damaged: Gauge,
+    /// Failed attempts to read the snapshots again.
+    pub refresh_failures: Counter,
+    /// Start of the newest snapshot of the scheduled volume that is furthest behind.
+    pub furthest_behind: Gauge,
+    volumes: Family<StateLabel, Gauge>,
+    jobs: Family<StateLabel, Gauge>,
+    jobs_finished: Family<JobLabels, Counter>,
+    lookup_ids: Family<ResultLabel, Counter>,
+}
+
+impl Metrics {
+    /// Registers all of them, with all their labels.
+    pub fn register(&self, registry: &mut Registry) {
+        let r = registry.sub_registry_with_prefix("holdfast_coordinator");
+        service::store_metrics::register(r, self.store.clone());
+        r.register("agents_connected", "Agents connected now", self.agents_connected.clone());
+        r.register("snapshots", "Committed snapshots in the repository", self.snapshots.clone());
+        r.register(
+            "snapshots_damaged",
+            "Outcomes of sessions that can't be read",
+            self.snapshots_damaged.clone(),
+        );
+        let text = "Attempts to read the snapshots from the store that failed";
+        r.register("refresh_failures", text, self.refresh_failures.clone());
+        let text =
+            "Start of the newest snapshot of the scheduled volume that is furthest behind; 0 if one has none";
+        r.register("furthest_behind_timestamp_seconds", text, self.furthest_behind.clone());
+        r.register("volumes", "Known volumes by how they stand against their schedule", self.volumes.clone());
+        r.register("jobs", "Jobs that have not ended, by state", self.jobs.clone());
+        r.register(
+            "jobs_finished",
+            "Jobs that ended; partial means with problems",
+            self.jobs_finished.clone(),
+        );
+        r.register("lookup_ids", "Blob ids that agents asked for", self.lookup_ids.clone());
+        for state in VOLUME_STATES {
+            drop(self.volumes.get_or_create(&StateLabel { state }));
+        }
+        for state in JOB_STATES {
+            drop(self.jobs.get_or_create(&StateLabel { state: state.name() }));
+        }
+        for kind in ["backup", "restore"] {
+            for result in RESULTS {
+                drop(self.jobs_finished.get_or_create(&JobLabels { kind, result }));
+            }
+        }
+        for result in ["found", "unknown"] {
+            drop(self.lookup_ids.get_or_create(&ResultLabel { result }));
+        }
+    }
+
+    /// Volumes on time, late, and without a schedule.
+    pub fn set_volumes(&self, counts: [i64; 3]) {
+        for (state, count) in VOLUME_STATES.into_iter().zip(counts) {
+            self.volumes.get_or_create(&StateLabel { state }).set(count);
+        }
+    }
+
+    /// Jobs that have not ended.
+    pub fn set_jobs(&self, active: &[Record]) {
+        let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+        for record in active {
+            *counts.entry(record.state.name()).or_default() += 1;
+        }
+        for state in JOB_STATES {
+            let count = counts.get(state.name()).copied().unwrap_or(0);
+            self.jobs.get_or_create(&StateLabel { state: state.name() }).set(count);
+        }
+    }
+
+    /// A job ended.
+    pub fn count_finished(&self, record: &Record) {
+        let partial = record.result.as_ref().is_some_and(|r| !r.problems.is_empty());
+        let result = match record.state {
+            State::Done if partial => "partial",
+            state => state.name(),
+        };
+        self.jobs_finished.get_or_create(&JobLabels { kind: record.job.spec.kind(), result }).inc();
+    }
+
+    /// A batch of ids was answered.
+    pub fn count_lookup(&self, found: u64, unknown: u64) {
+        self.lookup_ids.get_or_create(&ResultLabel { result: "found" }).inc_by(found);
+        self.lookup_ids.get_or_create(&ResultLabel { result: "unknown" }).inc_by(unknown);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! The gRPC services. A handler converts, calls one function, and converts back.
+
+pub(crate) mod agents;
+mod batch;
+pub(crate) mod client;

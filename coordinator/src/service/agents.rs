@@ -1,0 +1,97 @@
+//! The service for agents.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::convert::error_to_status;
+use proto::v1;
+use proto::v1::agent_message::Message;
+use proto::v1::agents_server::Agents;
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::core::Core;
+use crate::limits::{AGENT_QUEUE, HEARTBEATS_MISSED, HELLO_SECONDS};
+
+/// Serves agents.
+#[derive(Clone, Debug)]
+pub(crate) struct AgentService {
+    pub(crate) core: Arc<Core>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) shutdown: CancellationToken,
+}
+
+type Outgoing = Pin<Box<dyn Stream<Item = Result<v1::CoordinatorMessage, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Agents for AgentService {
+    type AttachStream = Outgoing;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<v1::AgentMessage>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let mut incoming = request.into_inner();
+        let first = tokio::time::timeout(Duration::from_secs(HELLO_SECONDS), incoming.message());
+        let first = first.await.map_err(|_| Status::deadline_exceeded("no hello"))??;
+        let Some(v1::AgentMessage { message: Some(Message::Hello(hello)) }) = first else {
+            return Err(Status::invalid_argument("the first message must be a hello"));
+        };
+        let agent = hello.agent_id.clone();
+        let (outbox, outgoing) = mpsc::channel(AGENT_QUEUE);
+        let number = self.core.hello(hello, outbox).await.map_err(|e| error_to_status(&e))?;
+        self.tasks.spawn(listen(self.clone(), agent, number, incoming));
+        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+    }
+
+    async fn lookup(
+        &self,
+        request: Request<v1::LookupRequest>,
+    ) -> Result<Response<v1::LookupResponse>, Status> {
+        let answer = self.core.lookup(request.into_inner()).await;
+        answer.map(Response::new).map_err(|e| error_to_status(&e))
+    }
+}
+
+/// Hears an agent until it goes, falls silent, connects anew, or the coordinator stops.
+async fn listen(
+    service: AgentService,
+    agent: String,
+    number: u64,
+    mut incoming: Streaming<v1::AgentMessage>,
+) {
+    let silence = Duration::from_secs(u64::from(service.core.heartbeat_seconds)) * HEARTBEATS_MISSED;
+    loop {
+        let next = tokio::select! {
+            () = service.shutdown.cancelled() => break,
+            next = tokio::time::timeout(silence, incoming.message()) => next,
+        };
+        let message = match next {
+            Ok(Ok(Some(message))) => message.message,
+            Ok(Ok(None)) => break,
+            Ok(Err(status)) => {
+                tracing::info!(agent, status = status.message(), "agent's connection broke");
+                break;
+            }
+            Err(_) => {
+                tracing::warn!(agent, "agent is silent");
+                break;
+            }
+        };
+        if !service.core.hub.is_current(&agent, number) {
+            break;
+        }
+        // A message of a kind that we don't know is of a newer agent: ignored.
+        let Some(message) = message else { continue };
+        if let Err(e) = service.core.hear(&agent, message).await {
+            tracing::warn!(agent, error = %e.chain(), "agent's message could not be dealt with");
+            break;
+        }
+    }
+    service.core.goodbye(&agent, number).await;
+}

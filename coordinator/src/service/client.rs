@@ -1,0 +1,234 @@
+//! The service for people and their tools.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _, stream};
+use proto::convert::{self, error_to_status};
+use proto::job::{BackupSpec, RestoreSpec};
+use proto::v1;
+use proto::v1::holdfast_server::Holdfast;
+use repository::ops::Task;
+use repository::ops::snapshots::Snapshot;
+use repository::ops::verify::Level;
+use repository::{Error, ErrorKind, Result};
+use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::batch::{batches, until_error};
+use crate::core::{Core, View};
+use crate::limits::{CAT_BYTES_PER_MESSAGE, RUNS_LISTED_MAX};
+
+mod lists;
+
+/// How often a verification tells how far it is.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// Serves people and their tools.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientService {
+    pub(crate) core: Arc<Core>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+type Out<T> = Result<Response<T>, Status>;
+type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+fn answer<T>(result: Result<T>) -> Out<T> {
+    result.map(Response::new).map_err(|e| error_to_status(&e))
+}
+
+impl ClientService {
+    async fn snapshot(&self, spec: Option<v1::SnapshotSpec>) -> Result<Snapshot> {
+        let spec = spec.ok_or_else(|| Error::new(ErrorKind::Input, "message field snapshot: missing"))?;
+        let volume = Some(spec.volume.as_str()).filter(|v| !v.is_empty());
+        self.core.engine.snapshot(&spec.spec, volume).await
+    }
+
+    /// A stop of the server ends the stream, with an error: a cut listing must not look whole.
+    fn stream<T: Send + 'static>(&self, messages: BoxStream<'static, Result<T, Status>>) -> Out<Outgoing<T>> {
+        let next = |(mut messages, shutdown): (BoxStream<'static, _>, CancellationToken)| async move {
+            let message = tokio::select! {
+                biased;
+                message = messages.next() => message?,
+                () = shutdown.cancelled() => Err(Status::unavailable("the coordinator is stopping")),
+            };
+            Some((message, (messages, shutdown)))
+        };
+        let all = stream::unfold((messages, self.shutdown.clone()), next).boxed();
+        Ok(Response::new(Box::pin(until_error(all))))
+    }
+}
+
+#[tonic::async_trait]
+impl Holdfast for ClientService {
+    type WatchRunStream = Outgoing<v1::Run>;
+    type ListEntriesStream = Outgoing<v1::EntryBatch>;
+    type FindEntriesStream = Outgoing<v1::EntryBatch>;
+    type DiffStream = Outgoing<v1::ChangeBatch>;
+    type CatStream = Outgoing<v1::CatData>;
+    type VerifyStream = Outgoing<v1::VerifyUpdate>;
+
+    async fn list_agents(&self, _: Request<v1::ListAgentsRequest>) -> Out<v1::ListAgentsResponse> {
+        answer(lists::agents(&self.core).await)
+    }
+
+    async fn list_volumes(&self, _: Request<v1::ListVolumesRequest>) -> Out<v1::ListVolumesResponse> {
+        answer(lists::volumes(&self.core).await)
+    }
+
+    async fn list_snapshots(
+        &self,
+        request: Request<v1::ListSnapshotsRequest>,
+    ) -> Out<v1::ListSnapshotsResponse> {
+        let fresh = self.core.refresh().await;
+        answer(fresh.map(|()| lists::snapshots(&self.core, &request.into_inner().volume)))
+    }
+
+    async fn get_snapshot(&self, request: Request<v1::GetSnapshotRequest>) -> Out<v1::Snapshot> {
+        let snapshot = self.snapshot(request.into_inner().snapshot).await;
+        answer(snapshot.map(|s| convert::snapshot_to_wire(&s)))
+    }
+
+    async fn run_backup(&self, request: Request<v1::RunBackupRequest>) -> Out<v1::RunStarted> {
+        let r = request.into_inner();
+        let spec = BackupSpec { volume: r.volume, read_all: r.read_all, tags: r.tags };
+        let started = self.core.run_backup(spec).await;
+        answer(started.map(|(id, existed)| v1::RunStarted { run_id: id.0.to_vec().into(), existed }))
+    }
+
+    async fn restore(&self, request: Request<v1::RestoreRequest>) -> Out<v1::RunStarted> {
+        let r = request.into_inner();
+        let existing = convert::existing_from_wire(r.existing());
+        let snapshot = self.snapshot(r.snapshot).await.map_err(|e| error_to_status(&e))?;
+        let spec = RestoreSpec {
+            snapshot: snapshot.id,
+            path: r.path.to_vec(),
+            patterns: r.patterns,
+            target: r.target.to_vec(),
+            existing,
+        };
+        let started = self.core.run_restore(spec, Some(r.agent_id).filter(|a| !a.is_empty())).await;
+        answer(started.map(|id| v1::RunStarted { run_id: id.0.to_vec().into(), existed: false }))
+    }
+
+    async fn list_runs(&self, request: Request<v1::ListRunsRequest>) -> Out<v1::ListRunsResponse> {
+        let r = request.into_inner();
+        let limit = if r.limit == 0 { 100 } else { r.limit.min(RUNS_LISTED_MAX) };
+        let runs = self.core.db.runs(Some(r.volume).filter(|v| !v.is_empty()), limit).await;
+        let wire = |record| lists::run(&self.core.view(record));
+        answer(
+            runs.map(|runs| v1::ListRunsResponse {
+                runs: lists::without_problems(runs.into_iter().map(wire)),
+            }),
+        )
+    }
+
+    async fn watch_run(&self, request: Request<v1::WatchRunRequest>) -> Out<Self::WatchRunStream> {
+        let id = convert::job_id_from_wire(&request.into_inner().run_id).map_err(|e| error_to_status(&e))?;
+        let views = self.core.watch(id).await.map_err(|e| error_to_status(&e))?;
+        self.stream(views.map(|view: View| Ok(lists::run(&view))).boxed())
+    }
+
+    async fn cancel_run(&self, request: Request<v1::CancelRunRequest>) -> Out<v1::Run> {
+        let id = convert::job_id_from_wire(&request.into_inner().run_id).map_err(|e| error_to_status(&e))?;
+        let record = self.core.cancel(id).await;
+        answer(record.map(|r| lists::run(&self.core.view(r))))
+    }
+
+    async fn list_entries(&self, request: Request<v1::ListEntriesRequest>) -> Out<Self::ListEntriesStream> {
+        let r = request.into_inner();
+        let snapshot = self.snapshot(r.snapshot).await.map_err(|e| error_to_status(&e))?;
+        let entries = self.core.engine.list(&snapshot, &r.path, r.recursive);
+        let message = |entries| v1::EntryBatch { entries };
+        self.stream(batches(entries, convert::entry_to_wire, lists::entry_cost, message))
+    }
+
+    async fn find_entries(&self, request: Request<v1::FindEntriesRequest>) -> Out<Self::FindEntriesStream> {
+        let r = request.into_inner();
+        let snapshot = self.snapshot(r.snapshot).await.map_err(|e| error_to_status(&e))?;
+        let entries = self.core.engine.find(&snapshot, &r.patterns).map_err(|e| error_to_status(&e))?;
+        let message = |entries| v1::EntryBatch { entries };
+        self.stream(batches(entries, convert::entry_to_wire, lists::entry_cost, message))
+    }
+
+    async fn diff(&self, request: Request<v1::DiffRequest>) -> Out<Self::DiffStream> {
+        let r = request.into_inner();
+        let older = self.snapshot(r.older).await.map_err(|e| error_to_status(&e))?;
+        let newer = self.snapshot(r.newer).await.map_err(|e| error_to_status(&e))?;
+        let changes = self.core.engine.diff(&older, &newer);
+        let message = |changes| v1::ChangeBatch { changes };
+        self.stream(batches(changes, convert::change_to_wire, lists::change_cost, message))
+    }
+
+    async fn cat(&self, request: Request<v1::CatRequest>) -> Out<Self::CatStream> {
+        let r = request.into_inner();
+        let snapshot = self.snapshot(r.snapshot).await.map_err(|e| error_to_status(&e))?;
+        let cut = |data: Result<Bytes>| {
+            let pieces: Vec<_> = match data {
+                Ok(data) => split(data).map(|data| Ok(v1::CatData { data })).collect(),
+                Err(e) => vec![Err(error_to_status(&e))],
+            };
+            stream::iter(pieces)
+        };
+        self.stream(self.core.engine.cat(&snapshot, &r.path).flat_map(cut).boxed())
+    }
+
+    async fn verify(&self, request: Request<v1::VerifyRequest>) -> Out<Self::VerifyStream> {
+        let r = request.into_inner();
+        let snapshot = self.snapshot(r.snapshot).await.map_err(|e| error_to_status(&e))?;
+        let level = if r.quick { Level::Quick } else { Level::Full };
+        self.stream(verify(self.core.clone(), snapshot, level))
+    }
+
+    async fn stats(&self, _: Request<v1::StatsRequest>) -> Out<v1::StatsResponse> {
+        answer(self.core.engine.stats().await.map(|s| lists::stats(&s)))
+    }
+}
+
+fn split(mut data: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let n = data.len().min(CAT_BYTES_PER_MESSAGE);
+        (n > 0).then(|| data.split_to(n))
+    })
+}
+
+/// Progress every second, then the report. Dropping the stream cancels the work.
+fn verify(
+    core: Arc<Core>,
+    snapshot: Snapshot,
+    level: Level,
+) -> BoxStream<'static, Result<v1::VerifyUpdate, Status>> {
+    let task = Task::default();
+    let guard = task.cancel.clone().drop_guard();
+    let monitor = task.monitor.clone();
+    let work = async move { core.engine.verify(&snapshot, &level, &task).await }.boxed();
+    let update =
+        |figures, report| v1::VerifyUpdate { figures: Some(convert::figures_to_wire(&figures)), report };
+    let next = move |(work, guard): (Option<futures::future::BoxFuture<'static, _>>, _)| {
+        let monitor = monitor.clone();
+        async move {
+            let mut work = work?;
+            tokio::select! {
+                () = tokio::time::sleep(PROGRESS) => {
+                    Some((Ok(update(monitor.figures(), None)), (Some(work), guard)))
+                }
+                report = &mut work => {
+                    let last = match report {
+                        Ok(r) => {
+                            let r: repository::ops::verify::VerifyReport = r;
+                            Ok(update(r.figures, Some(convert::problems_to_wire(&r.problems))))
+                        }
+                        Err(e) => Err(error_to_status(&e)),
+                    };
+                    Some((last, (None, guard)))
+                }
+            }
+        }
+    };
+    stream::unfold((Some(work), guard), next).boxed()
+}

@@ -1,0 +1,173 @@
+//! A repository and a worker that do what a test tells them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use coordinator::engine::Engine;
+use futures::{StreamExt as _, stream};
+use proto::job::{JobResult, JobSpec};
+use repository::env::Timestamp;
+use repository::ids::{BlobId, BlobRef, PackId, Place, Sid};
+use repository::index::Lookup;
+use repository::items::entry::{Entry, Kind, Meta};
+use repository::manifest::{Manifest, Summary};
+use repository::ops::browse::{Change, ResultStream};
+use repository::ops::snapshots::{Snapshot, Stats};
+use repository::ops::verify::{Level, VerifyReport};
+use repository::ops::{Problems, Task};
+use repository::{Error, ErrorKind, Result};
+use tokio::sync::Semaphore;
+
+pub(crate) fn snapshot(n: u8, volume: &str, started: Timestamp) -> Snapshot {
+    let place = Place { pack: PackId { sid: Sid([n; 16]), rnd: [0; 8] }, ordinal: 0 };
+    let blob = BlobRef { id: BlobId([n; 32]), place };
+    let manifest = Manifest {
+        volume: volume.into(),
+        host: "old-host".into(),
+        path: b"/old".to_vec(),
+        started,
+        finished: started,
+        parent: None,
+        tags: Vec::new(),
+        entries: 1,
+        files: 1,
+        bytes: 1,
+        bytes_new: 1,
+        bytes_stored: 1,
+        problems: 0,
+        changed: 0,
+        root: blob,
+        root_usage: blob,
+        summary: Summary::Inline(Vec::new()),
+    };
+    Snapshot { id: Sid([n; 16]), manifest }
+}
+
+/// A repository of some snapshots; its files are all named after numbers.
+#[derive(Debug, Default)]
+pub(crate) struct FakeEngine {
+    pub(crate) snapshots: Mutex<Vec<Snapshot>>,
+    pub(crate) entries: usize,
+}
+
+#[async_trait]
+impl Engine for FakeEngine {
+    async fn snapshots(&self) -> Result<(Vec<Snapshot>, Vec<Error>)> {
+        let damaged = Error::new(ErrorKind::Damaged, "outcome x is damaged");
+        Ok((self.snapshots.lock().unwrap().clone(), vec![damaged]))
+    }
+
+    async fn snapshot(&self, spec: &str, _volume: Option<&str>) -> Result<Snapshot> {
+        let all = self.snapshots.lock().unwrap();
+        let found = all.iter().find(|s| spec == "latest" || s.id.to_string() == spec);
+        found.cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no snapshot {spec}")))
+    }
+
+    async fn find_blobs(&self, ids: &[BlobId]) -> Result<Vec<Option<Place>>> {
+        Ok(ids.iter().map(|id| (id.0[0] % 2 == 0).then(|| place(id))).collect())
+    }
+
+    fn list(&self, _: &Snapshot, _: &[u8], _: bool) -> ResultStream<Entry> {
+        let entry = |n: usize| Entry {
+            path: n.to_string().into_bytes(),
+            meta: Meta::default(),
+            size: 0,
+            changed_during_read: false,
+            kind: Kind::Fifo,
+        };
+        stream::iter(0..self.entries).map(move |n| Ok(entry(n))).boxed()
+    }
+
+    fn find(&self, _: &Snapshot, patterns: &[String]) -> Result<ResultStream<Entry>> {
+        Err(Error::new(ErrorKind::Input, format!("bad pattern {patterns:?}")))
+    }
+
+    fn cat(&self, _: &Snapshot, path: &[u8]) -> ResultStream<Bytes> {
+        let bad = Error::new(ErrorKind::Damaged, format!("blob of {}", String::from_utf8_lossy(path)));
+        stream::iter([Ok(Bytes::from(vec![7; 3 << 20])), Err(bad)]).boxed()
+    }
+
+    fn diff(&self, _: &Snapshot, _: &Snapshot) -> ResultStream<Change> {
+        stream::empty().boxed()
+    }
+
+    async fn verify(&self, _: &Snapshot, _: &Level, _: &Task) -> Result<VerifyReport> {
+        let mut report = VerifyReport::default();
+        report.problems.push(b"p/x", "missing");
+        Ok(report)
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        Ok(Stats { snapshots: 4, ..Stats::default() })
+    }
+}
+
+pub(crate) fn place(id: &BlobId) -> Place {
+    Place { pack: PackId { sid: Sid([id.0[0]; 16]), rnd: [1; 8] }, ordinal: u32::from(id.0[1]) }
+}
+
+/// The local index of an agent: knows nothing.
+#[derive(Debug, Default)]
+pub(crate) struct EmptyLookup(pub(crate) AtomicUsize);
+
+#[async_trait]
+impl Lookup for EmptyLookup {
+    async fn find(&self, ids: &[BlobId]) -> Result<Vec<Option<Place>>> {
+        self.0.fetch_add(ids.len(), Ordering::SeqCst);
+        Ok(vec![None; ids.len()])
+    }
+}
+
+/// Works on each job until it is let go, or cancelled.
+#[derive(Debug)]
+pub(crate) struct FakeExecutor {
+    pub(crate) gate: Arc<Semaphore>,
+    pub(crate) begun: Mutex<HashMap<String, usize>>,
+    pub(crate) result: Mutex<JobResult>,
+}
+
+impl Default for FakeExecutor {
+    fn default() -> Self {
+        Self { gate: Arc::new(Semaphore::new(0)), begun: Mutex::default(), result: Mutex::default() }
+    }
+}
+
+impl FakeExecutor {
+    /// How often work on a volume (or a restore) was begun.
+    pub(crate) fn begun(&self, what: &str) -> usize {
+        self.begun.lock().unwrap().get(what).copied().unwrap_or(0)
+    }
+
+    /// Lets one job end.
+    pub(crate) fn let_go(&self) {
+        self.gate.add_permits(1);
+    }
+
+    /// Lets jobs end like this.
+    pub(crate) fn end_with(&self, snapshot: Option<Snapshot>, problems: Problems) {
+        *self.result.lock().unwrap() = JobResult { snapshot, problems, ..JobResult::default() };
+    }
+}
+
+#[async_trait]
+impl agent::Executor for FakeExecutor {
+    async fn execute(&self, spec: &JobSpec, task: &Task) -> JobResult {
+        let what = spec.volume().unwrap_or("restore").to_owned();
+        *self.begun.lock().unwrap().entry(what).or_default() += 1;
+        task.monitor.bytes_read.add(42);
+        tokio::select! {
+            permit = self.gate.acquire() => {
+                permit.unwrap().forget();
+                let mut result = self.result.lock().unwrap().clone();
+                result.figures = task.monitor.figures();
+                result
+            }
+            () = task.cancel.cancelled() => {
+                JobResult::failed(&Error::new(ErrorKind::Cancelled, "cancelled"), task.monitor.figures())
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Starts and stops coordinators and agents, and waits for what should happen.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use coordinator::engine::Engine;
+use proto::convert;
+use proto::job::JobId;
+use proto::v1;
+use proto::v1::holdfast_client::HoldfastClient;
+use repository::env::Env;
+use repository::ids::DomainName;
+use repository::source::Rules;
+use service::client::{Connection, Target};
+use service::repo::{KeyFrom, Settings};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::fakes::{FakeEngine, FakeExecutor};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Waits until `look` gives something, and fails with `what` if it never does.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
+    let looking = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("never happened: {what}"))
+}
+
+fn settings() -> Settings {
+    Settings {
+        url: "memory:".into(),
+        domain: DomainName::default_domain(),
+        key: KeyFrom::KeyFile(PathBuf::from("/none")),
+        cache_dir: None,
+        cpu_threads: 1,
+    }
+}
+
+pub(crate) fn coordinator_config(dir: &Path) -> coordinator::Config {
+    coordinator::Config {
+        repository: settings(),
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        http_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        tls: None,
+        agent_token_file: None,
+        client_token_file: None,
+        database: dir.join("coordinator/coordinator.db"),
+        rules: Vec::new(),
+        refresh_seconds: 3600,
+        lost_seconds: 3600,
+        heartbeat_seconds: 1,
+    }
+}
+
+/// A coordinator that a test can stop.
+pub(crate) struct Coordinator {
+    pub(crate) address: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) config: coordinator::Config,
+    engine: Arc<dyn Engine>,
+    started: coordinator::Started,
+    shutdown: CancellationToken,
+}
+
+impl Coordinator {
+    pub(crate) async fn start(config: coordinator::Config, engine: Arc<dyn Engine>) -> Self {
+        let shutdown = CancellationToken::new();
+        let (metrics, env) = (coordinator::metrics::Metrics::default(), Env::system());
+        let started =
+            coordinator::start(config.clone(), engine.clone(), metrics, env, shutdown.clone()).await.unwrap();
+        let (address, http) = (started.grpc, started.http.unwrap());
+        Self { address, http, config, engine, started, shutdown }
+    }
+
+    /// Stops gracefully. The configuration to start again at the same address.
+    pub(crate) async fn stop(self) -> (coordinator::Config, Arc<dyn Engine>) {
+        self.shutdown.cancel();
+        self.started.wait().await.unwrap();
+        (coordinator::Config { listen: self.address, ..self.config }, self.engine)
+    }
+
+    pub(crate) fn target(&self) -> Target {
+        Target { url: format!("http://{}", self.address), ..Target::default() }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client(HoldfastClient::new(self.target().connect().unwrap()))
+    }
+}
+
+pub(crate) fn agent_config(dir: &Path, coordinator: Target, volumes: &[&str]) -> agent::Config {
+    let volume = |name: &&str| agent::config::Volume {
+        name: (*name).to_owned(),
+        path: PathBuf::from("/data"),
+        rules: Rules::default(),
+    };
+    agent::Config {
+        repository: settings(),
+        coordinator,
+        http_listen: None,
+        agent_id: "agent-1".into(),
+        host: "host-1".into(),
+        state_dir: dir.join("agent"),
+        memory_bytes_max: 64 << 20,
+        jobs_max: 1,
+        zstd_level: 2,
+        readers: 0,
+        reconnect_seconds_max: 1,
+        volumes: volumes.iter().map(volume).collect(),
+        restore_roots: vec![PathBuf::from("/restore")],
+    }
+}
+
+/// An agent that a test can stop.
+pub(crate) struct Agent {
+    pub(crate) executor: Arc<FakeExecutor>,
+    pub(crate) started: agent::Started,
+    shutdown: CancellationToken,
+}
+
+impl Agent {
+    pub(crate) async fn start(config: agent::Config) -> Self {
+        let (executor, shutdown) = (Arc::new(FakeExecutor::default()), CancellationToken::new());
+        let metrics = agent::metrics::Metrics::default();
+        let started =
+            agent::start(config, executor.clone(), metrics, Env::system(), shutdown.clone()).await.unwrap();
+        Self { executor, started, shutdown }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.started.wait().await.unwrap();
+    }
+
+    pub(crate) async fn wait_begun(&self, what: &str, times: usize) {
+        eventually(&format!("{what} begun {times} times"), async || {
+            (self.executor.begun(what) == times).then_some(())
+        })
+        .await;
+    }
+}
+
+/// A client with the calls that tests make often.
+#[derive(Clone)]
+pub(crate) struct Client(pub(crate) HoldfastClient<Connection>);
+
+impl Client {
+    pub(crate) async fn wait_agent(&self, connected: bool) {
+        eventually("agent comes or goes", async || {
+            let agents = self.0.clone().list_agents(v1::ListAgentsRequest {}).await.ok()?.into_inner().agents;
+            agents.iter().any(|a| a.id == "agent-1" && a.connected == connected).then_some(())
+        })
+        .await;
+    }
+
+    pub(crate) async fn backup(&self, volume: &str) -> JobId {
+        let request = v1::RunBackupRequest { volume: volume.into(), ..Default::default() };
+        let started = self.0.clone().run_backup(request).await.unwrap().into_inner();
+        convert::job_id_from_wire(&started.run_id).unwrap()
+    }
+
+    pub(crate) async fn find_run(&self, id: JobId) -> Option<v1::Run> {
+        let runs = self.0.clone().list_runs(v1::ListRunsRequest::default()).await.ok()?.into_inner().runs;
+        runs.into_iter().find(|r| r.job.as_ref().is_some_and(|j| j.id[..] == id.0))
+    }
+
+    pub(crate) async fn wait_state(&self, id: JobId, state: v1::RunState) -> v1::Run {
+        eventually(&format!("run becomes {state:?}"), async || {
+            self.find_run(id).await.filter(|r| r.state() == state)
+        })
+        .await
+    }
+
+    pub(crate) async fn cancel(&self, id: JobId) -> v1::Run {
+        let request = v1::CancelRunRequest { run_id: id.0.to_vec().into() };
+        self.0.clone().cancel_run(request).await.unwrap().into_inner()
+    }
+}
+
+/// A coordinator with one agent of one volume, connected.
+pub(crate) struct Pair {
+    pub(crate) dir: TempDir,
+    pub(crate) coordinator: Coordinator,
+    pub(crate) agent: Agent,
+    pub(crate) client: Client,
+}
+
+pub(crate) async fn pair() -> Pair {
+    let dir = tempfile::tempdir().unwrap();
+    let coordinator =
+        Coordinator::start(coordinator_config(dir.path()), Arc::new(FakeEngine::default())).await;
+    let agent = Agent::start(agent_config(dir.path(), coordinator.target(), &["v", "w"])).await;
+    let client = coordinator.client();
+    client.wait_agent(true).await;
+    Pair { dir, coordinator, agent, client }
+}

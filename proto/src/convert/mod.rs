@@ -1,0 +1,37 @@
+//! Between wire types and our own values. Bytes from the wire never panic: what makes no sense is an `Input` error.
+//!
+//! What the wire leaves out: a snapshot's summary and the places of file content. They come back empty, so values
+//! from the wire serve to show and to name things, never to restore from.
+
+mod entry;
+mod job;
+mod lookup;
+mod report;
+mod snapshot;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+use repository::{Error, ErrorKind, Result};
+
+pub use entry::{change_from_wire, change_to_wire, entry_from_wire, entry_to_wire};
+pub use job::{
+    decode_kept, decode_result, decode_spec, encode_kept, encode_result, encode_spec, existing_from_wire,
+    existing_to_wire, job_from_wire, job_id_from_wire, job_to_wire, result_from_wire, result_to_wire,
+};
+pub use lookup::{ids_from_wire, ids_to_wire, places_from_wire, places_to_wire};
+pub use report::{
+    failure_from_wire, failure_to_wire, figures_from_wire, figures_to_wire, problems_from_wire,
+    problems_to_wire,
+};
+pub use snapshot::{sid_from_wire, snapshot_from_wire, snapshot_to_wire};
+pub use status::{ERROR_KIND_KEY, error_from_status, error_to_status};
+
+fn fixed<const N: usize>(bytes: &[u8], what: &'static str) -> Result<[u8; N]> {
+    bytes.try_into().map_err(|_| bad(what, format!("{} bytes instead of {N}", bytes.len())))
+}
+
+fn bad(what: &str, why: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Input, format!("message field {what}: {why}"))
+}

@@ -1,0 +1,94 @@
+//! Snapshots and the references in them.
+
+use bytes::Bytes;
+use repository::Result;
+use repository::env::Timestamp;
+use repository::ids::{BlobId, BlobRef, PackId, Place, Sid};
+use repository::manifest::{Manifest, Summary};
+use repository::ops::snapshots::Snapshot;
+
+use super::{bad, fixed};
+use crate::v1;
+
+/// A snapshot's id.
+pub fn sid_from_wire(bytes: &[u8]) -> Result<Sid> {
+    fixed(bytes, "snapshot id").map(Sid)
+}
+
+/// Everything but the summary.
+#[must_use]
+pub fn snapshot_to_wire(s: &Snapshot) -> v1::Snapshot {
+    let m = &s.manifest;
+    v1::Snapshot {
+        id: Bytes::copy_from_slice(&s.id.0),
+        volume: m.volume.clone(),
+        host: m.host.clone(),
+        path: m.path.clone().into(),
+        started_unix_nanos: m.started.0,
+        finished_unix_nanos: m.finished.0,
+        parent: m.parent.map(|p| Bytes::copy_from_slice(&p.0)).unwrap_or_default(),
+        tags: m.tags.clone(),
+        entries: m.entries,
+        files: m.files,
+        bytes: m.bytes,
+        bytes_new: m.bytes_new,
+        bytes_stored: m.bytes_stored,
+        problems: m.problems,
+        changed: m.changed,
+        root: Some(blob_to_wire(&m.root)),
+        root_usage: Some(blob_to_wire(&m.root_usage)),
+    }
+}
+
+/// The summary comes back empty.
+pub fn snapshot_from_wire(s: v1::Snapshot) -> Result<Snapshot> {
+    let parent = if s.parent.is_empty() { None } else { Some(sid_from_wire(&s.parent)?) };
+    Ok(Snapshot {
+        id: sid_from_wire(&s.id)?,
+        manifest: Manifest {
+            volume: s.volume,
+            host: s.host,
+            path: s.path.to_vec(),
+            started: Timestamp(s.started_unix_nanos),
+            finished: Timestamp(s.finished_unix_nanos),
+            parent,
+            tags: s.tags,
+            entries: s.entries,
+            files: s.files,
+            bytes: s.bytes,
+            bytes_new: s.bytes_new,
+            bytes_stored: s.bytes_stored,
+            problems: s.problems,
+            changed: s.changed,
+            root: blob_from_wire(s.root.as_ref())?,
+            root_usage: blob_from_wire(s.root_usage.as_ref())?,
+            summary: Summary::Inline(Vec::new()),
+        },
+    })
+}
+
+fn blob_to_wire(b: &BlobRef) -> v1::BlobRef {
+    v1::BlobRef { id: Bytes::copy_from_slice(&b.id.0), place: Some(place_to_wire(b.place)) }
+}
+
+fn blob_from_wire(b: Option<&v1::BlobRef>) -> Result<BlobRef> {
+    let b = b.ok_or_else(|| bad("blob", "missing"))?;
+    let place = b.place.as_ref().ok_or_else(|| bad("place", "missing"))?;
+    Ok(BlobRef { id: BlobId(fixed(&b.id, "blob id")?), place: place_from_wire(place)? })
+}
+
+fn place_to_wire(p: Place) -> v1::Place {
+    v1::Place { pack: pack_to_wire(p.pack), ordinal: p.ordinal }
+}
+
+fn place_from_wire(p: &v1::Place) -> Result<Place> {
+    Ok(Place { pack: pack_from_wire(&p.pack)?, ordinal: p.ordinal })
+}
+
+pub(super) fn pack_to_wire(p: PackId) -> Bytes {
+    Bytes::copy_from_slice(&p.to_bytes())
+}
+
+pub(super) fn pack_from_wire(p: &[u8]) -> Result<PackId> {
+    fixed(p, "pack").map(PackId::from_bytes)
+}

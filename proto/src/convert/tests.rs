@@ -1,0 +1,180 @@
+use repository::env::Timestamp;
+use repository::ids::{BlobId, BlobRef, PackId, Place, Sid};
+use repository::items::entry::{Content, Entry, Kind, Meta};
+use repository::manifest::{Manifest, Summary};
+use repository::ops::browse::Change;
+use repository::ops::restore::Existing;
+use repository::ops::snapshots::Snapshot;
+use repository::ops::{Problem, Problems};
+use repository::{Error, ErrorKind};
+use tonic::Status;
+
+use super::*;
+use crate::job::{BackupSpec, Failure, Job, JobId, JobResult, JobSpec, RestoreSpec};
+use crate::v1;
+
+fn place(n: u8, ordinal: u32) -> Place {
+    Place { pack: PackId { sid: Sid([n; 16]), rnd: [n; 8] }, ordinal }
+}
+
+fn snapshot() -> Snapshot {
+    let blob = |n| BlobRef { id: BlobId([n; 32]), place: place(n, u32::from(n)) };
+    Snapshot {
+        id: Sid([7; 16]),
+        manifest: Manifest {
+            volume: "host:/data".into(),
+            host: "host".into(),
+            path: b"/da\xffta".to_vec(),
+            started: Timestamp(-5),
+            finished: Timestamp(17),
+            parent: Some(Sid([6; 16])),
+            tags: vec!["nightly".into()],
+            entries: 1,
+            files: 2,
+            bytes: 3,
+            bytes_new: 4,
+            bytes_stored: 5,
+            problems: 6,
+            changed: 7,
+            root: blob(8),
+            root_usage: blob(9),
+            summary: Summary::Inline(Vec::new()),
+        },
+    }
+}
+
+fn entry(path: &str, kind: Kind) -> Entry {
+    let meta = Meta {
+        mode: 0o4755,
+        uid: 1,
+        gid: 2,
+        mtime: Timestamp(3),
+        ctime: Timestamp(4),
+        ino: 5,
+        linked: true,
+        xattrs: vec![(b"user.x".to_vec(), vec![0, 255])],
+    };
+    Entry { path: path.as_bytes().to_vec(), meta, size: 6, changed_during_read: true, kind }
+}
+
+#[test]
+fn snapshots_come_back() {
+    let there = snapshot();
+    let back = snapshot_from_wire(snapshot_to_wire(&there)).unwrap();
+    assert_eq!((back.id, back.manifest), (there.id, there.manifest));
+    let mut orphan = snapshot();
+    orphan.manifest.parent = None;
+    assert_eq!(snapshot_from_wire(snapshot_to_wire(&orphan)).unwrap().manifest.parent, None);
+}
+
+#[test]
+fn entries_of_every_kind_come_back() {
+    let kinds = [
+        Kind::File(Content::Extents(Vec::new())),
+        Kind::Directory,
+        Kind::Symlink(b"../\xfe".to_vec()),
+        Kind::Fifo,
+        Kind::Socket,
+        Kind::CharDevice(1, 3),
+        Kind::BlockDevice(8, 0),
+    ];
+    for kind in kinds {
+        let there = entry("a/b", kind);
+        assert_eq!(entry_from_wire(entry_to_wire(&there)).unwrap(), there);
+    }
+    assert!(entry_from_wire(v1::Entry { kind: 99, ..Default::default() }).is_err());
+}
+
+#[test]
+fn changes_come_back() {
+    let (a, b) = (entry("a", Kind::Fifo), entry("a", Kind::Socket));
+    for there in [
+        Change::Added(a.clone()),
+        Change::Removed(a.clone()),
+        Change::Changed(Box::new(a), Box::new(b), false),
+    ] {
+        assert_eq!(change_from_wire(change_to_wire(&there)).unwrap(), there);
+    }
+    assert!(change_from_wire(v1::Change::default()).is_err());
+}
+
+#[test]
+fn jobs_and_results_come_back() {
+    let backup = JobSpec::Backup(BackupSpec { volume: "v".into(), read_all: true, tags: vec!["t".into()] });
+    let restore = JobSpec::Restore(RestoreSpec {
+        snapshot: Sid([1; 16]),
+        path: b"a\xff".to_vec(),
+        patterns: vec!["*.db".into()],
+        target: b"/restore/x".to_vec(),
+        existing: Existing::IfChanged,
+    });
+    for spec in [backup, restore] {
+        assert_eq!(decode_spec(&encode_spec(&spec)).unwrap(), spec);
+        let job = Job { id: JobId([3; 16]), spec };
+        assert_eq!(job_from_wire(job_to_wire(&job)).unwrap(), job);
+    }
+    let mut problems = Problems::default();
+    problems.push(b"p", "open: permission denied");
+    let failure = Some(Failure { kind: ErrorKind::Key, what: "wrong key".into() });
+    let there =
+        JobResult { failure, problems, snapshot: Some(snapshot()), skipped: 4, ..JobResult::default() };
+    let back = decode_result(&encode_result(&there)).unwrap();
+    assert_eq!((back.failure, back.problems, back.skipped), (there.failure, there.problems, 4));
+    assert_eq!(back.snapshot.unwrap().id, Sid([7; 16]));
+    assert!(decode_spec(b"").is_err());
+    assert!(decode_result(b"\xff\xff").is_err());
+}
+
+#[test]
+fn many_long_problems_stay_below_a_message() {
+    let kept = (0..1000).map(|_| Problem { path: vec![b'x'; 60_000], what: "gone".into() });
+    let problems = Problems::from_parts(kept, 5_000);
+    let wire = problems_to_wire(&problems);
+    assert_eq!(wire.count, 5_000);
+    assert!(wire.kept.len() < 20 && !wire.kept.is_empty(), "{}", wire.kept.len());
+    assert_eq!(problems_from_wire(Some(wire)).count(), 5_000);
+}
+
+#[test]
+fn every_kind_of_error_survives_a_status() {
+    for kind in [
+        ErrorKind::Input,
+        ErrorKind::NotFound,
+        ErrorKind::Key,
+        ErrorKind::Store,
+        ErrorKind::Damaged,
+        ErrorKind::Source,
+        ErrorKind::Target,
+        ErrorKind::Fenced,
+        ErrorKind::Cancelled,
+        ErrorKind::Refused,
+        ErrorKind::Internal,
+    ] {
+        let there = Error::new(kind, "low").context("high");
+        let back = error_from_status(&error_to_status(&there));
+        assert_eq!((back.kind(), back.to_string()), (kind, "high: low".to_owned()));
+        let wire = failure_to_wire(&Failure::from(&there));
+        assert_eq!(failure_from_wire(wire).kind, kind);
+    }
+    assert_eq!(error_from_status(&Status::unavailable("x")).kind(), ErrorKind::Refused);
+}
+
+#[test]
+fn lookups_name_each_pack_once() {
+    let places = [Some(place(1, 5)), None, Some(place(1, 6)), Some(place(2, 0))];
+    let wire = places_to_wire(&places);
+    assert_eq!(wire.packs.len(), 2);
+    assert_eq!(places_from_wire(&wire, 4).unwrap(), places);
+    assert!(places_from_wire(&wire, 3).is_err());
+    let lie = v1::LookupResponse { pack_numbers: vec![9], ordinals: vec![0], packs: vec![] };
+    assert!(places_from_wire(&lie, 1).is_err());
+}
+
+#[test]
+fn lookups_are_bounded() {
+    let ids = vec![BlobId([1; 32]); crate::LOOKUP_IDS_MAX];
+    assert_eq!(ids_from_wire(&ids_to_wire(&ids)).unwrap(), ids);
+    let more = vec![BlobId([1; 32]); crate::LOOKUP_IDS_MAX + 1];
+    assert!(ids_from_wire(&ids_to_wire(&more)).is_err());
+    assert!(ids_from_wire(&v1::LookupRequest { ids: vec![0; 33].into() }).is_err());
+}
