@@ -84,8 +84,12 @@ impl App {
     }
 
     /// Opens the store at `url`.
-    pub(crate) async fn store(&self, url: &str, limit_upload: Option<ByteSize>) -> Result<Arc<dyn Store>> {
-        self.or_cancel(crate::store::open(url, limit_upload, &self.env)).await?
+    pub(crate) async fn store(
+        &self,
+        url: &str,
+        limit_upload: Option<ByteSize>,
+    ) -> Result<Result<Arc<dyn Store>, Error>> {
+        self.or_cancel(crate::store::open(url, limit_upload, &self.env)).await
     }
 
     /// Opens the repository that the user named.
@@ -100,7 +104,7 @@ impl App {
         threads: usize,
         limit_upload: Option<ByteSize>,
     ) -> Result<Arc<Repository>> {
-        let store = self.store(url, limit_upload).await?;
+        let store = self.store(url, limit_upload).await?.map_err(|e| missing(e, url))?;
         let source = self.key.clone();
         let credential = tokio::task::spawn_blocking(move || key::read(&source)).await??;
         let options = OpenOptions {
@@ -175,10 +179,11 @@ fn choose<T>(
     }
 }
 
+/// Where a repository should be and nothing is, the store is not the one that was meant.
 fn missing(error: Error, url: &str) -> anyhow::Error {
     if error.kind() != ErrorKind::NotFound {
         return error.into();
     }
-    let hint = format!("there is no repository; `holdfast init --repo {url}` creates one");
-    error.context(hint).into()
+    let what = format!("there is no repository (`holdfast init --repo {url}` creates one)");
+    Error::with_source(ErrorKind::Store, what, error).into()
 }

@@ -196,3 +196,6 @@ pub struct At {
     #[arg(long, value_name = "NAME")]
     pub volume: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -109,7 +109,7 @@ pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
     match kind {
         ErrorKind::Key => Some("check --passphrase-file or --key-file; nothing was changed"),
         ErrorKind::Store => Some(
-            "check --repo, its credentials and the network; a backup started again uploads only what is missing",
+            "check the store, its credentials and the network; a backup started again uploads only what is missing",
         ),
         ErrorKind::Damaged => {
             Some("`holdfast verify` lists all that is damaged; older snapshots may hold the same files")

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use repository::ErrorKind;
 use repository::ops::init::{InitOptions, init};
 use repository::ops::{OpenOptions, Repository};
+use repository::{Error, ErrorKind};
 
 use super::backup;
 use crate::app::{App, xdg};
@@ -62,11 +62,26 @@ async fn open(app: &App, args: &StandaloneArgs, places: &Places) -> Result<Arc<R
     let opened = try_open(app, args, places, &source).await;
     match opened {
         Err(e) if is_missing(&e) => {
+            refuse_lost(places, &source)?;
             create(app, places, &source).await?;
             try_open(app, args, places, &source).await
         }
         other => other,
     }
+}
+
+/// A key without its repository: rather an unmounted disk than a first start.
+fn refuse_lost(places: &Places, source: &KeySource) -> Result<()> {
+    let own = *source == KeySource::KeyFile(places.key.clone());
+    if !own || !places.key.try_exists().unwrap_or(true) {
+        return Ok(());
+    }
+    let (url, key) = (&places.url, places.key.display());
+    let what = format!(
+        "there is no repository at {url}, but its key {key} exists: is a disk not mounted? \
+         (`holdfast init --repo {url} --key-file {key}` starts anew)"
+    );
+    Err(Error::new(ErrorKind::Store, what).into())
 }
 
 async fn create(app: &App, places: &Places, source: &KeySource) -> Result<()> {
@@ -92,7 +107,7 @@ async fn try_open(
     places: &Places,
     source: &KeySource,
 ) -> Result<Arc<Repository>> {
-    let store = app.store(&places.url, args.tuning.limit_upload).await?;
+    let store = app.store(&places.url, args.tuning.limit_upload).await??;
     let from = source.clone();
     let credential = tokio::task::spawn_blocking(move || key::read(&from)).await??;
     let options = OpenOptions {
