@@ -120,6 +120,6 @@ async fn try_open(
 }
 
 fn is_missing(error: &anyhow::Error) -> bool {
-    let kind = error.chain().find_map(|l| l.downcast_ref::<repository::Error>()).map(repository::Error::kind);
+    let kind = error.chain().find_map(|l| l.downcast_ref::<Error>()).map(Error::kind);
     kind == Some(ErrorKind::NotFound)
 }
