@@ -1,7 +1,7 @@
 //! The shape of JSON and YAML: names that scripts outside rely on.
 
 use repository::env::Timestamp;
-use repository::ids::{BlobId, BlobRef, PackId, PackRef, Place, Sid};
+use repository::ids::{BlobId, BlobRef, PackId, Place, Sid};
 use repository::items::entry::{Entry, Kind, Meta};
 use repository::manifest::{Manifest, Summary};
 use repository::monitor::Figures;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{BackupRecord, EntryRecord, SnapshotRecord, StatsRecord, problems, time};
 
 fn snapshot() -> Snapshot {
-    let pack = PackRef { id: PackId { sid: Sid([1; 16]), rnd: [2; 8] }, bytes: 9 };
+    let pack = PackId { sid: Sid([1; 16]), rnd: [2; 8] };
     let blob = BlobRef { id: BlobId([3; 32]), place: Place { pack, ordinal: 0 } };
     let manifest = Manifest {
         volume: "h:/data".into(),
