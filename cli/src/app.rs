@@ -1,0 +1,189 @@
+//! What every command needs: the flags, the world, a way to stop, and the opened repository.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use bytesize::ByteSize;
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use repository::env::Env;
+use repository::monitor::Monitor;
+use repository::ops::snapshots::{self, Snapshot};
+use repository::ops::{OpenOptions, Repository, Task};
+use repository::store::Store;
+use repository::{Error, ErrorKind};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{Global, OutputFormat};
+use crate::exit::usage;
+use crate::key::{self, KeySource};
+use crate::progress::{Show, Shown};
+use crate::{logs, signals};
+
+/// Where a command works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Where {
+    /// On the bucket alone.
+    Repo(String),
+    /// Through a coordinator.
+    Coordinator(String),
+}
+
+/// The running program.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) global: Global,
+    pub(crate) env: Env,
+    pub(crate) cancel: CancellationToken,
+    place: Option<Where>,
+    key: KeySource,
+}
+
+impl App {
+    /// Sets up; must run inside the runtime.
+    pub(crate) fn new(matches: &ArgMatches, global: Global) -> Result<Self> {
+        let cancel = CancellationToken::new();
+        signals::watch(cancel.clone())?;
+        let place =
+            choose(matches, ("repo", global.repo.clone()), ("coordinator", global.coordinator.clone()))?;
+        let place =
+            place.map(|(first, text)| if first { Where::Repo(text) } else { Where::Coordinator(text) });
+        let files =
+            (("passphrase_file", global.passphrase_file.clone()), ("key_file", global.key_file.clone()));
+        let key = match choose(matches, files.0, files.1)? {
+            Some((true, path)) => KeySource::PassphraseFile(path),
+            Some((false, path)) => KeySource::KeyFile(path),
+            None => KeySource::Prompt,
+        };
+        Ok(Self { global, env: Env::system(), cancel, place, key })
+    }
+
+    pub(crate) fn format(&self) -> OutputFormat {
+        self.global.output
+    }
+
+    /// Where the command works; one of the two has to be given.
+    pub(crate) fn place(&self) -> Result<&Where> {
+        self.place.as_ref().ok_or_else(|| usage("no repository given: pass --repo URL or set HOLDFAST_REPO"))
+    }
+
+    /// The repository's URL, for what only works on the bucket.
+    pub(crate) fn repo_url(&self, command: &str) -> Result<&str> {
+        match self.place()? {
+            Where::Repo(url) => Ok(url),
+            Where::Coordinator(_) => {
+                Err(usage(format!("{command} works on the bucket alone: pass --repo URL")))
+            }
+        }
+    }
+
+    /// The key's source.
+    pub(crate) fn key(&self) -> &KeySource {
+        &self.key
+    }
+
+    /// Opens the store at `url`.
+    pub(crate) async fn store(
+        &self,
+        url: &str,
+        limit_upload: Option<ByteSize>,
+    ) -> Result<Result<Arc<dyn Store>, Error>> {
+        self.or_cancel(crate::store::open(url, limit_upload, &self.env)).await
+    }
+
+    /// Opens the repository that the user named.
+    pub(crate) async fn repository(&self, command: &str) -> Result<Arc<Repository>> {
+        self.open(self.repo_url(command)?, 0, None).await
+    }
+
+    /// Opens the repository at `url`; 0 threads means one a core.
+    pub(crate) async fn open(
+        &self,
+        url: &str,
+        threads: usize,
+        limit_upload: Option<ByteSize>,
+    ) -> Result<Arc<Repository>> {
+        let store = self.store(url, limit_upload).await?.map_err(|e| missing(e, url))?;
+        let source = self.key.clone();
+        let credential = tokio::task::spawn_blocking(move || key::read(&source)).await??;
+        let options = OpenOptions {
+            domain: self.global.domain.clone(),
+            credential,
+            cache_dir: self.cache_dir(),
+            cpu_threads: threads,
+        };
+        let opened = self.or_cancel(Repository::open(store, options, self.env.clone())).await?;
+        opened.map_err(|e| missing(e, url)).with_context(|| format!("open {url}"))
+    }
+
+    /// Finds one snapshot.
+    pub(crate) async fn snapshot(
+        &self,
+        repo: &Repository,
+        spec: &str,
+        volume: Option<&str>,
+    ) -> Result<Snapshot> {
+        Ok(self.or_cancel(snapshots::get(repo, spec, volume)).await??)
+    }
+
+    /// Ends waiting when the user asks to stop.
+    pub(crate) async fn or_cancel<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        tokio::select! {
+            done = work => Ok(done),
+            () = self.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "cancelled").into()),
+        }
+    }
+
+    /// A piece of work that the user's signals stop.
+    pub(crate) fn task(&self) -> Task {
+        Task { monitor: Arc::new(Monitor::default()), cancel: self.cancel.clone() }
+    }
+
+    /// Shows how far it is.
+    pub(crate) fn show(&self, what: String, task: &Task) -> Shown {
+        Shown::start(Show::choose(self.global.quiet, logs::is_terminal()), what, Arc::clone(&task.monitor))
+    }
+
+    /// The cache folder, where there is any place for one.
+    pub(crate) fn cache_dir(&self) -> Option<PathBuf> {
+        self.global.cache_dir.clone().or_else(|| xdg("XDG_CACHE_HOME", ".cache"))
+    }
+}
+
+/// `holdfast` in an XDG folder; relative values are ignored, as the specification says.
+pub(crate) fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let set = std::env::var_os(variable).map(PathBuf::from).filter(|p| p.is_absolute());
+    let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    Some(set.or_else(|| Some(home()?.join(below_home)))?.join("holdfast"))
+}
+
+/// One of two settings that exclude each other: a flag beats an environment variable, two of the same rank clash.
+/// True means the first.
+fn choose<T>(
+    matches: &ArgMatches,
+    first: (&str, Option<T>),
+    second: (&str, Option<T>),
+) -> Result<Option<(bool, T)>> {
+    let is_flag = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+    match (first.1, second.1) {
+        (None, None) => Ok(None),
+        (Some(a), None) => Ok(Some((true, a))),
+        (None, Some(b)) => Ok(Some((false, b))),
+        (Some(a), Some(_)) if is_flag(first.0) && !is_flag(second.0) => Ok(Some((true, a))),
+        (Some(_), Some(b)) if is_flag(second.0) && !is_flag(first.0) => Ok(Some((false, b))),
+        _ => {
+            let flag = |id: &str| format!("--{}", id.replace('_', "-"));
+            Err(usage(format!("both {} and {} are given; which one?", flag(first.0), flag(second.0))))
+        }
+    }
+}
+
+/// Where a repository should be and nothing is, the store is not the one that was meant.
+fn missing(error: Error, url: &str) -> anyhow::Error {
+    if error.kind() != ErrorKind::NotFound {
+        return error.into();
+    }
+    let what = format!("there is no repository (`holdfast init --repo {url}` creates one)");
+    Error::with_source(ErrorKind::Store, what, error).into()
+}

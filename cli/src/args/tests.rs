@@ -1,0 +1,166 @@
+//! The table of command lines: what is accepted, what is refused.
+
+use clap::{CommandFactory as _, Parser as _};
+
+use super::{Cli, Command, LogFormat, OutputFormat};
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(["holdfast"].into_iter().chain(line.split_whitespace()))
+}
+
+#[test]
+fn clap_finds_no_fault() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn accepted() {
+    for line in [
+        "init --repo file:///r --key-file k",
+        "--repo file:///r init",
+        "backup a b c --exclude *.o --exclude-file f --exclude-caches --tag t --read-all",
+        "backup a --volume db --zstd-level 19 --memory 1GiB --threads 4 --limit-upload 10MiB",
+        "snapshots --volume db --output json",
+        "ls latest",
+        "ls latest:/etc -r -l",
+        "ls latest etc/ssh --volume db",
+        "cat ab12:etc/passwd",
+        "find latest *.db passwd --long",
+        "diff ab12 latest --volume db",
+        "restore latest t",
+        "restore latest:etc t --existing if-changed --include *.conf --volume db",
+        "verify",
+        "verify --quick",
+        "verify latest --against /data",
+        "stats --output yaml --log-format json -vv",
+        "completions bash",
+        "standalone /data --once",
+        "standalone /data --data-dir /srv/holdfast --once --zstd-level 3",
+        "agent --config agent.yaml",
+        "coordinator --config coordinator.yaml",
+    ] {
+        assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+    }
+}
+
+#[test]
+fn refused() {
+    for line in [
+        "",
+        "nonsense",
+        "backup",
+        "backup a --zstd-level 0",
+        "backup a --zstd-level 20",
+        "backup a --memory 1MiB",
+        "backup a --memory lots",
+        "backup a --limit-upload 1",
+        "restore latest",
+        "restore latest t --existing sometimes",
+        "verify latest --quick --against /data",
+        "verify --against /data",
+        "find latest",
+        "diff ab12",
+        "stats --output xml",
+        "stats -q -v",
+        "init --domain Upper",
+        "completions cobol",
+        "standalone",
+    ] {
+        let error = parse(line).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn global_flags_come_before_or_after_the_command() {
+    for line in ["--output json --log-format json -v stats", "stats --output json --log-format json -v"] {
+        let global = parse(line).unwrap().global;
+        assert_eq!(
+            (global.output, global.log_format, global.verbose),
+            (OutputFormat::Json, LogFormat::Json, 1)
+        );
+    }
+}
+
+#[test]
+fn defaults() {
+    match parse("backup a").unwrap().command {
+        Command::Backup(args) => {
+            assert_eq!(args.tuning.zstd_level, 2);
+            assert_eq!(args.tuning.memory.0, 256 << 20);
+            assert_eq!(args.tuning.threads, 0);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Every command, flag and environment variable, and what `docs/cli.md` says of them.
+mod docs {
+    use clap::{Arg, CommandFactory as _};
+
+    use crate::args::Cli;
+
+    const DOC: &str = include_str!("../../../docs/cli.md");
+
+    /// The part of the document under the heading `## name` (or `### name`).
+    fn section<'a>(doc: &'a str, name: &str) -> Option<&'a str> {
+        let heading = format!("## `{name}`");
+        let start = doc.find(&format!("\n{heading}"))? + heading.len() + 1;
+        let rest = &doc[start..];
+        Some(&rest[..rest.find("\n## ").unwrap_or(rest.len())])
+    }
+
+    fn missing_in(text: &str, arg: &Arg) -> Option<String> {
+        let long = arg.get_long().map(|l| format!("`--{l}"));
+        let short = arg.get_short().map(|s| format!("`-{s}"));
+        let env = arg.get_env().map(|e| format!("`{}`", e.to_string_lossy()));
+        let words = [long, short, env].into_iter().flatten();
+        words.filter(|w| !text.contains(w.as_str())).reduce(|a, b| a + ", " + &b)
+    }
+
+    /// What the document lacks, and the flags that it names and that do not exist.
+    fn faults(doc: &str) -> Vec<String> {
+        let root = Cli::command();
+        let mut faults = Vec::new();
+        let mut known: Vec<String> = Vec::new();
+        let mut check = |name: &str, args: Vec<&Arg>| {
+            let Some(text) = section(doc, name) else {
+                faults.push(format!("no section `{name}`"));
+                return;
+            };
+            for arg in args {
+                known.extend(arg.get_long().map(|l| format!("--{l}")));
+                if let Some(lacking) = missing_in(text, arg) {
+                    faults.push(format!("{name}: {lacking}"));
+                }
+            }
+        };
+        let own = |a: &&Arg| !matches!(a.get_id().as_str(), "help" | "version");
+        check("holdfast", root.get_arguments().filter(own).collect());
+        for command in root.get_subcommands().filter(|c| c.get_name() != "help") {
+            check(
+                command.get_name(),
+                command.get_arguments().filter(own).filter(|a| !a.is_global_set()).collect(),
+            );
+        }
+        known.extend(["--help", "--version"].map(str::to_owned));
+        let named = doc.split('`').skip(1).step_by(2).filter(|w| w.starts_with("--"));
+        let named = named.map(|w| w.split([' ', '=']).next().unwrap_or(w));
+        faults.extend(named.filter(|w| !known.iter().any(|k| k == w)).map(|w| format!("{w} does not exist")));
+        faults
+    }
+
+    #[test]
+    fn cli_md_is_in_step() {
+        assert_eq!(faults(DOC), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_fault_is_found() {
+        let without = |word: &str| faults(&DOC.replace(word, "x"));
+        assert!(without("`--read-all`").iter().any(|f| f.contains("--read-all")));
+        assert!(without("`HOLDFAST_REPO`").iter().any(|f| f.contains("HOLDFAST_REPO")));
+        assert!(without("\n## `verify`").iter().any(|f| f.contains("verify")));
+        assert!(faults(&format!("{DOC} `--gone`")).iter().any(|f| f.contains("--gone")));
+    }
+}

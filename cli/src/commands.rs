@@ -1,0 +1,51 @@
+//! The commands: each opens what it needs, calls one operation, and prints what came of it.
+
+mod backup;
+mod browse;
+mod init;
+mod restore;
+mod servers;
+mod snapshots;
+mod standalone;
+mod verify;
+
+use anyhow::Result;
+use clap::CommandFactory as _;
+
+use crate::app::App;
+use crate::args::{Cli, Command};
+use crate::exit::Exit;
+use crate::output;
+
+/// Runs one command.
+pub(crate) async fn run(app: &App, command: Command) -> Result<Exit> {
+    match command {
+        Command::Init => init::init(app).await,
+        Command::Backup(args) => backup::backup(app, args).await,
+        Command::Snapshots { volume } => snapshots::list(app, volume.as_deref()).await,
+        Command::Ls { at, recursive, long } => browse::ls(app, &at, recursive, long).await,
+        Command::Cat { at } => browse::cat(app, &at).await,
+        Command::Find { snapshot, patterns, volume, long } => {
+            browse::find(app, &snapshot, &patterns, volume.as_deref(), long).await
+        }
+        Command::Diff { older, newer, volume } => browse::diff(app, &older, &newer, volume.as_deref()).await,
+        Command::Restore(args) => restore::restore(app, args).await,
+        Command::Verify { snapshot, volume, quick, against } => {
+            let what = verify::What { snapshot, volume, level: verify::level(quick, against) };
+            verify::verify(app, &what).await
+        }
+        Command::Stats => snapshots::stats(app).await,
+        Command::Completions { shell } => completions(shell),
+        Command::Standalone(args) => standalone::standalone(app, args).await,
+        Command::Agent(args) => servers::agent(app, args).await,
+        Command::Coordinator(args) => servers::coordinator(app, args).await,
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "holdfast", &mut script);
+    output::write(&script)?;
+    output::flush()?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,172 @@
+//! `backup`: one snapshot for each PATH.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use repository::ops::Repository;
+use repository::ops::backup::{BackupReport, BackupRequest, backup as run};
+use repository::source::Rules;
+use repository::{Error, ErrorKind};
+
+use crate::app::{App, Where};
+use crate::args::{BackupArgs, Tuning};
+use crate::escape::{escape, tame};
+use crate::exit::{Exit, usage};
+use crate::output::{self, size};
+use crate::records::{self, BackupRecord};
+use crate::run::report;
+
+pub(super) async fn backup(app: &App, args: BackupArgs) -> Result<Exit> {
+    if args.volume.is_some() && args.paths.len() > 1 {
+        return Err(usage("--volume names one volume, and there is more than one PATH"));
+    }
+    if let Where::Coordinator(_) = app.place()? {
+        return Err(usage(
+            "backup reads folders of this machine: pass --repo URL (an agent backs up for a coordinator)",
+        ));
+    }
+    let url = app.repo_url("backup")?;
+    let requests = requests(&args, &host())?;
+    let repo = app.open(url, args.tuning.threads, args.tuning.limit_upload).await?;
+    all(app, &repo, requests).await
+}
+
+/// Backs all of them up, one after the other. One that fails does not keep the others from being backed up.
+pub(super) async fn all(app: &App, repo: &Arc<Repository>, requests: Vec<BackupRequest>) -> Result<Exit> {
+    let mut exit = Exit::Done;
+    let mut list = output::List::new(app.format());
+    for request in requests {
+        let volume = request.volume.clone();
+        match one(app, repo, request, &mut list).await {
+            Ok(part) => exit = exit.worse(part),
+            Err(e) => {
+                let e = e.context(format!("backup {volume}"));
+                exit = exit.worse(Exit::of_error(&e));
+                report(&e);
+            }
+        }
+        if app.cancel.is_cancelled() {
+            break;
+        }
+    }
+    list.finish()?;
+    Ok(exit)
+}
+
+async fn one(
+    app: &App,
+    repo: &Arc<Repository>,
+    request: BackupRequest,
+    list: &mut output::List,
+) -> Result<Exit> {
+    let task = app.task();
+    let shown = app.show(format!("backup {}", request.volume), &task);
+    let done = run(repo, request, None, &task).await;
+    let seconds = shown.finish().await;
+    let done = done?;
+    list.push(&record(&done, seconds), text)?;
+    for problem in done.problems.kept() {
+        tracing::warn!("{}: {}", escape(&problem.path), problem.what);
+    }
+    Ok(if done.problems.is_empty() { Exit::Done } else { Exit::Partial })
+}
+
+fn record(done: &BackupReport, seconds: f64) -> BackupRecord {
+    BackupRecord {
+        snapshot: (&done.snapshot).into(),
+        problem_list: records::problems(&done.problems),
+        figures: done.figures.into(),
+        seconds,
+    }
+}
+
+fn text(r: &BackupRecord) -> String {
+    let s = &r.snapshot;
+    let mut out = format!(
+        "snapshot {} of {}\n  {} files, {} in {:.1} s; {} new, {} stored; {} files opened, {} unchanged",
+        s.id,
+        tame(&s.volume),
+        s.files,
+        size(s.bytes),
+        r.seconds,
+        size(s.bytes_new),
+        size(r.figures.bytes_uploaded),
+        r.figures.files_opened,
+        r.figures.files_unchanged,
+    );
+    if s.changed_during_read > 0 {
+        out += &format!(
+            "\n  {} files changed while they were read and are stored as a mixture",
+            s.changed_during_read
+        );
+    }
+    if s.problems > 0 {
+        out += &format!("\n  PARTIAL: {} entries could not be read", s.problems);
+    }
+    out
+}
+
+/// What the arguments ask for, one request for each PATH.
+pub(super) fn requests(args: &BackupArgs, host: &str) -> Result<Vec<BackupRequest>> {
+    let rules = rules(&args.tuning)?;
+    args.paths.iter().map(|path| request(path, args, &rules, host)).collect()
+}
+
+fn request(path: &Path, args: &BackupArgs, rules: &Rules, host: &str) -> Result<BackupRequest> {
+    let root = whole(path)?;
+    if !root.is_dir() {
+        let what = if root.exists() { "is not a directory" } else { "does not exist or can't be reached" };
+        return Err(Error::new(ErrorKind::Source, format!("{}: {what}", path.display())).into());
+    }
+    let volume = match &args.volume {
+        Some(name) if name.is_empty() => return Err(usage("--volume must not be empty")),
+        Some(name) => name.clone(),
+        None => format!("{host}:{}", escape(root.as_os_str().as_encoded_bytes())),
+    };
+    Ok(BackupRequest {
+        root,
+        volume,
+        host: host.to_owned(),
+        rules: rules.clone(),
+        tags: args.tag.clone(),
+        read_all: args.read_all,
+        zstd_level: args.tuning.zstd_level,
+        memory_bytes_max: usize::try_from(args.tuning.memory.0).unwrap_or(usize::MAX),
+        readers: 0,
+    })
+}
+
+/// The absolute path. Symlinks stay (a path that is switched to another folder stays the same volume), unless `..`
+/// makes following them the only right answer.
+#[expect(clippy::disallowed_methods, reason = "the user's own argument, not a name found in a tree")]
+fn whole(path: &Path) -> Result<PathBuf> {
+    let what = || format!("find {}", path.display());
+    if path.components().any(|c| c == Component::ParentDir) {
+        return std::fs::canonicalize(path).with_context(what);
+    }
+    let absolute = std::path::absolute(path).with_context(what)?;
+    // Without a trailing slash, so that `/data` and `/data/` are one volume.
+    Ok(absolute.components().collect())
+}
+
+fn rules(tuning: &Tuning) -> Result<Rules> {
+    let mut exclude = Vec::new();
+    for file in &tuning.exclude_file {
+        let text = std::fs::read_to_string(file).map_err(|e| {
+            Error::with_source(ErrorKind::Input, format!("read exclude file {}", file.display()), e)
+        })?;
+        let lines = text.lines().filter(|l| !l.trim().is_empty() && !l.starts_with('#'));
+        exclude.extend(lines.map(str::to_owned));
+    }
+    exclude.extend(tuning.exclude.iter().cloned());
+    Ok(Rules { exclude, exclude_caches: tuning.exclude_caches })
+}
+
+/// This machine's name.
+pub(super) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! From arguments to requests.
+
+use clap::Parser as _;
+
+use super::requests;
+use crate::args::{BackupArgs, Cli, Command};
+use crate::exit::Exit;
+
+fn args(words: &[&str]) -> BackupArgs {
+    let all = ["holdfast", "backup"].iter().chain(words).copied();
+    match Cli::try_parse_from(all).unwrap().command {
+        Command::Backup(args) => args,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_volume_is_host_and_path_unless_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let plain = requests(&args(&[path]), "h1").unwrap();
+    assert_eq!(plain[0].volume, format!("h1:{path}"));
+    let slash = requests(&args(&[&format!("{path}/")]), "h1").unwrap();
+    assert_eq!(slash[0].volume, plain[0].volume);
+    assert_eq!(slash[0].root, plain[0].root);
+    let named = requests(&args(&[path, "--volume", "db", "--tag", "a", "--tag", "b"]), "h1").unwrap();
+    assert_eq!((named[0].volume.as_str(), named[0].host.as_str()), ("db", "h1"));
+    assert_eq!(named[0].tags, ["a", "b"]);
+    assert!(requests(&args(&[path, "--volume", ""]), "h1").is_err());
+}
+
+#[test]
+fn several_paths_are_several_requests_and_dots_are_resolved() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a", "b"] {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    let (a, b) = (dir.path().join("a"), dir.path().join("b/../b"));
+    let both = requests(&args(&[a.to_str().unwrap(), b.to_str().unwrap()]), "h").unwrap();
+    assert_eq!(both.len(), 2);
+    assert!(both[1].root.ends_with("b") && !both[1].volume.contains(".."), "{}", both[1].volume);
+}
+
+#[test]
+fn excludes_come_from_files_then_flags() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("list");
+    std::fs::write(&list, "# comment\n*.tmp\n\n!keep.tmp\n").unwrap();
+    let path = dir.path().to_str().unwrap();
+    let words = [path, "--exclude", "*.log", "--exclude-file", list.to_str().unwrap(), "--exclude-caches"];
+    let request = requests(&args(&words), "h").unwrap().remove(0);
+    assert_eq!(request.rules.exclude, ["*.tmp", "!keep.tmp", "*.log"]);
+    assert!(request.rules.exclude_caches);
+    let error = requests(&args(&[path, "--exclude-file", "/nonexistent/list"]), "h").unwrap_err();
+    assert_eq!(Exit::of_error(&error), Exit::Usage);
+}
+
+#[test]
+fn what_is_no_directory_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = requests(&args(&[file.path().to_str().unwrap()]), "h").unwrap_err();
+    assert!(format!("{error:#}").contains("not a directory"), "{error:#}");
+    let error = requests(&args(&["/nonexistent/folder"]), "h").unwrap_err();
+    assert_eq!(Exit::of_error(&error), Exit::Failed);
+}

@@ -1,0 +1,70 @@
+//! `restore`: a snapshot, or a part of it, into a folder.
+
+use anyhow::{Context as _, Result};
+use repository::ops::restore::{RestoreRequest, restore as run};
+
+use crate::app::App;
+use crate::args::RestoreArgs;
+use crate::escape::{escape, tame};
+use crate::exit::Exit;
+use crate::output::{self, size};
+use crate::place;
+use crate::records::{self, RestoreRecord};
+
+pub(super) async fn restore(app: &App, args: RestoreArgs) -> Result<Exit> {
+    let place = place::parse(&args.snapshot, None)?;
+    let repo = app.repository("restore").await?;
+    let snapshot = app.snapshot(&repo, &place.snapshot, args.volume.as_deref()).await?;
+    let target = std::path::absolute(&args.target).context("find the target")?;
+    let (id, volume) = (snapshot.id, snapshot.manifest.volume.clone());
+    let request = RestoreRequest {
+        snapshot,
+        path: place.path,
+        patterns: args.include,
+        target: target.clone(),
+        existing: args.existing.into(),
+        memory_bytes_max: usize::try_from(args.memory.0).unwrap_or(usize::MAX),
+    };
+    let task = app.task();
+    let shown = app.show(format!("restore {volume}"), &task);
+    let done = run(&repo, request, &task).await;
+    let seconds = shown.finish().await;
+    let done = done.with_context(|| format!("restore {volume} ({id}) into {}", target.display()))?;
+    let record = RestoreRecord {
+        id: id.to_string(),
+        volume,
+        target: escape(target.as_os_str().as_encoded_bytes()),
+        entries: done.figures.entries,
+        files: done.figures.files,
+        bytes: done.figures.bytes_done,
+        skipped: done.skipped,
+        problems: done.problems.count(),
+        problem_list: records::problems(&done.problems),
+        seconds,
+    };
+    output::print(app.format(), &record, text)?;
+    for problem in done.problems.kept() {
+        tracing::warn!("{}: {}", escape(&problem.path), problem.what);
+    }
+    Ok(if done.problems.is_empty() { Exit::Done } else { Exit::Partial })
+}
+
+fn text(r: &RestoreRecord) -> String {
+    let mut out = format!(
+        "restored {} of {} into {}\n  {} entries, {} files, {} in {:.1} s",
+        &r.id[..8],
+        tame(&r.volume),
+        r.target,
+        r.entries,
+        r.files,
+        size(r.bytes),
+        r.seconds
+    );
+    if r.skipped > 0 {
+        out += &format!("; {} existing kept", r.skipped);
+    }
+    if r.problems > 0 {
+        out += &format!("\n  PARTIAL: {} problems", r.problems);
+    }
+    out + "\n"
+}

@@ -1,0 +1,55 @@
+//! `snapshots` and `stats`: what the repository holds.
+
+use anyhow::Result;
+use repository::ops::snapshots;
+
+use crate::app::App;
+use crate::escape::tame;
+use crate::exit::Exit;
+use crate::output::{self, size};
+use crate::records::{SnapshotRecord, StatsRecord, local_time};
+use crate::run::report;
+
+pub(super) async fn list(app: &App, volume: Option<&str>) -> Result<Exit> {
+    let repo = app.repository("snapshots").await?;
+    let (mut found, damaged) = app.or_cancel(snapshots::list(&repo)).await??;
+    found.retain(|s| volume.is_none_or(|v| s.manifest.volume == v));
+    let records: Vec<SnapshotRecord> = found.iter().map(SnapshotRecord::from).collect();
+    let rows = found.iter().map(|s| {
+        let m = &s.manifest;
+        let state = if m.problems > 0 { format!("partial ({})", m.problems) } else { "complete".to_owned() };
+        let id = s.id.to_string()[..8].to_owned();
+        let (files, tags) = (m.files.to_string(), tame(&m.tags.join(",")));
+        vec![id, local_time(m.started), tame(&m.volume), files, size(m.bytes), size(m.bytes_new), state, tags]
+    });
+    let head = ["ID", "STARTED", "VOLUME", "FILES", "SIZE", "NEW", "STATE", "TAGS"];
+    output::print(app.format(), &records, |_| output::table(&head, rows))?;
+    for error in damaged {
+        report(&anyhow::Error::from(error));
+    }
+    Ok(Exit::Done)
+}
+
+pub(super) async fn stats(app: &App) -> Result<Exit> {
+    let repo = app.repository("stats").await?;
+    let stats = app.or_cancel(snapshots::stats(&repo)).await??;
+    let record = StatsRecord::new(repo.id.to_string(), app.global.domain.to_string(), &stats);
+    output::print(app.format(), &record, |r| {
+        let mut out = format!(
+            "repository {}, domain {}\n{} snapshots of {} volumes, {} if each were whole, {} stored\n\n",
+            r.repository,
+            r.domain,
+            r.snapshots,
+            r.volumes.len(),
+            size(r.bytes_plain),
+            size(r.bytes_stored),
+        );
+        let rows = r.stored.iter().map(|(kind, s)| vec![kind.clone(), s.objects.to_string(), size(s.bytes)]);
+        out += &output::table(&["OBJECTS", "COUNT", "SIZE"], rows);
+        out.push('\n');
+        let rows = stats.volumes.iter().map(|(name, at)| vec![tame(name), local_time(*at)]);
+        out += &output::table(&["VOLUME", "NEWEST SNAPSHOT"], rows);
+        out
+    })?;
+    Ok(Exit::Done)
+}

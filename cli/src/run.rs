@@ -1,0 +1,72 @@
+//! From arguments to an exit code: set-up, one command, one line about what went wrong.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use crate::app::App;
+use crate::args::Cli;
+use crate::exit::{Exit, hint, is_broken_pipe};
+use crate::{commands, logs};
+
+/// Threads that wait for the network; the work is done elsewhere.
+const ASYNC_THREADS: usize = 2;
+/// Threads for blocking reads and writes.
+const BLOCKING_THREADS_MAX: usize = 64;
+
+/// Runs the program.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let parsed = Cli::command().try_get_matches_from(arguments).and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok((matches, cli))
+    });
+    let (matches, cli) = match parsed {
+        Ok(pair) => pair,
+        Err(e) => {
+            // Nobody may be there to read the help text.
+            let _ = e.print();
+            return if e.use_stderr() { code(Exit::Usage) } else { code(Exit::Done) };
+        }
+    };
+    logs::start(&cli.global);
+    match run(&matches, cli) {
+        Ok(exit) => code(exit),
+        Err(e) if is_broken_pipe(&e) => code(Exit::Done),
+        Err(e) => {
+            report(&e);
+            code(Exit::of_error(&e))
+        }
+    }
+}
+
+fn code(exit: Exit) -> ExitCode {
+    ExitCode::from(exit as u8)
+}
+
+fn run(matches: &clap::ArgMatches, cli: Cli) -> Result<Exit> {
+    // Only the first call in a process counts; all of them choose the same.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(ASYNC_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()
+        .context("start the async runtime")?;
+    let result = runtime.block_on(async {
+        let app = App::new(matches, cli.global)?;
+        Box::pin(commands::run(&app, cli.command)).await
+    });
+    // A blocking read that hangs (a dead network file system) must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+/// One line with the whole chain, one with what to do.
+pub(crate) fn report(error: &anyhow::Error) {
+    logs::say(&format!("holdfast: {error:#}"));
+    if let Some(text) = hint(error) {
+        logs::say(&format!("  hint: {text}"));
+    }
+}

@@ -1,0 +1,20 @@
+//! SIGINT and SIGTERM cancel the work; a second one ends the process at once.
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::exit::Exit;
+
+/// Cancels `token` at the first signal. Ends with the runtime.
+pub(crate) fn watch(token: CancellationToken) -> Result<tokio::task::JoinHandle<()>> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen to SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listen to SIGTERM")?;
+    Ok(tokio::spawn(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        tracing::info!("stopping; a second signal stops at once");
+        token.cancel();
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        std::process::exit(Exit::Stopped as i32);
+    }))
+}
