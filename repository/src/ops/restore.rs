@@ -15,6 +15,9 @@ pub(crate) mod plan;
 mod select;
 mod state;
 
+#[cfg(test)]
+pub(crate) mod sample;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
