@@ -1,5 +1,7 @@
 //! Coordinator and agents in one process, over loopback, with a fake engine and a fake executor.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod auth;
 mod fakes;
 mod harness;

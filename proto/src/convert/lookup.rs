@@ -23,7 +23,7 @@ pub fn ids_from_wire(request: &v1::LookupRequest) -> Result<Vec<BlobId>> {
     if bytes.len() > LOOKUP_IDS_MAX * ID_BYTES {
         return Err(bad("ids", format!("more than {LOOKUP_IDS_MAX} ids in one call")));
     }
-    if bytes.len() % ID_BYTES != 0 {
+    if !bytes.len().is_multiple_of(ID_BYTES) {
         return Err(bad("ids", format!("{} bytes are no whole number of ids", bytes.len())));
     }
     bytes.chunks(ID_BYTES).map(|id| fixed(id, "ids").map(BlobId)).collect()
