@@ -37,7 +37,7 @@ fn one_newline_is_stripped_from_a_passphrase() {
     check_passphrase(b"", Err("empty"));
     check_passphrase(b"\n", Err("empty"));
     check_passphrase(b"\xff\xff", Err("UTF-8"));
-    check_passphrase(&[b'a'; 5000], Err("longer"));
+    check_passphrase(&[b'a'; 70_000], Err("larger"));
 }
 
 fn check_key(content: &[u8], expected: Option<[u8; 32]>) {
@@ -54,6 +54,7 @@ fn keys_are_32_bytes_or_64_digits() {
     check_key(&[7; 32], Some([7; 32]));
     check_key(&b"ab".repeat(32), Some([0xab; 32]));
     check_key(&[&b"AB".repeat(32)[..], b"\n"].concat(), Some([0xab; 32]));
+    check_key(format!("holdfast-key-1 {}\n", "ab".repeat(32)).as_bytes(), Some([0xab; 32]));
     check_key(&[7; 31], None);
     check_key(&b"zz".repeat(32), None);
     check_key(b"", None);

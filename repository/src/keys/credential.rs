@@ -82,13 +82,17 @@ impl Credential {
         Ok(Self::passphrase(text))
     }
 
-    /// Reads a key file made by [`Credential::create_key_file`].
+    /// Reads a key file: one made by [`Credential::create_key_file`], bare 64 hex digits, or 32 bytes.
     pub fn read_key_file(path: &Path) -> Result<Self, CredentialError> {
-        let text = read(path)?;
-        let bytes = text.trim().strip_prefix(KEY_FILE_PREFIX).and_then(|rest| parse_hex(rest.trim()));
-        match bytes {
+        let bytes = read_bytes(path)?;
+        if let Ok(raw) = <[u8; 32]>::try_from(bytes.as_slice()) {
+            return Ok(Self::KeyFile(Zeroizing::new(raw)));
+        }
+        let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
+        let digits = text.strip_prefix(KEY_FILE_PREFIX).unwrap_or(text).trim();
+        match parse_hex(&Zeroizing::new(digits.to_ascii_lowercase())) {
             Some(bytes) => Ok(Self::KeyFile(Zeroizing::new(bytes))),
-            None => Err(content(path, "not a key file (holdfast-key-1 and 64 hex digits)")),
+            None => Err(content(path, "not a key file (64 hex digits or 32 bytes)")),
         }
     }
 
@@ -114,14 +118,18 @@ fn content(path: &Path, what: &'static str) -> CredentialError {
 }
 
 fn read(path: &Path) -> Result<Zeroizing<String>, CredentialError> {
+    match std::str::from_utf8(&read_bytes(path)?) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err(content(path, "not UTF-8")),
+    }
+}
+
+fn read_bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
     let io = |source| CredentialError::Io { path: path.display().to_string(), source };
     let mut bytes = Zeroizing::new(Vec::new());
     std::fs::File::open(path).map_err(io)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(content(path, "larger than 64 KiB"));
     }
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-        Err(_) => Err(content(path, "not UTF-8")),
-    }
+    Ok(bytes)
 }
