@@ -1,12 +1,20 @@
 //! Proves that a snapshot restores, or names what is damaged.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+mod full;
+mod live;
+mod quick;
 
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use live::Live;
+
+use crate::error::Context as _;
 use crate::monitor::Figures;
+use crate::ops::restore::pass::is_damage;
 use crate::ops::snapshots::Snapshot;
 use crate::ops::{Problems, Repository, Task};
-use crate::{Error, ErrorKind, Result};
+use crate::{ErrorKind, Result};
 
 /// How deeply to look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,13 +36,53 @@ pub struct VerifyReport {
     pub figures: Figures,
 }
 
-/// Verifies one snapshot.
+/// What is found, from all threads.
+#[derive(Debug)]
+struct Findings {
+    problems: Mutex<Problems>,
+    task: Task,
+}
+
+impl Findings {
+    fn add(&self, path: &[u8], what: impl Into<String>) {
+        self.task.monitor.entries_failed.add(1);
+        lock(&self.problems).push(path, what);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Verifies one snapshot. Damage is in the report; only what keeps the work from being done fails it.
 pub async fn verify(
     repo: &Arc<Repository>,
     snapshot: &Snapshot,
     level: &Level,
     task: &Task,
 ) -> Result<VerifyReport> {
-    let _ = (repo, snapshot, level, task);
-    Err(Error::new(ErrorKind::Internal, "not built yet"))
+    let live = match level {
+        Level::Against(path) => {
+            let opened = Live::open(path);
+            Some(opened.context(ErrorKind::Source, || format!("open the folder {}", path.display()))?)
+        }
+        _ => None,
+    };
+    let findings = Arc::new(Findings { problems: Mutex::default(), task: task.clone() });
+    match quick::uses(repo, snapshot).await {
+        Ok(uses) => {
+            quick::check(repo, &uses, task, &findings).await?;
+            if *level != Level::Quick {
+                full::check_summary(repo, snapshot, &uses, &findings).await?;
+            }
+        }
+        Err(e) if is_damage(&e) => findings.add(b"", format!("the summary is damaged: {}", e.chain())),
+        Err(e) => return Err(e),
+    }
+    if *level != Level::Quick {
+        task.monitor.bytes_total.add(snapshot.manifest.bytes);
+        full::check(repo, snapshot, live, task, &findings).await?;
+    }
+    let problems = std::mem::take(&mut *lock(&findings.problems));
+    Ok(VerifyReport { problems, figures: task.monitor.figures() })
 }

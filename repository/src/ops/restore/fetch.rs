@@ -11,7 +11,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::plan::{Batch, Plan, Want, batches};
 use crate::error::Context as _;
-use crate::ids::PackId;
+use crate::ids::{BlobRef, PackId, Place};
 use crate::ops::Task;
 use crate::pack::{BlobReader, GroupData};
 use crate::{Error, ErrorKind, Result};
@@ -28,7 +28,7 @@ pub(crate) trait Sink: Send + Sync {
     /// The bytes of a slice. Runs on a blocking thread; slices of one file may come on several at once.
     fn take(&self, want: &Want, bytes: &[u8]);
     /// A slice that can't be had.
-    fn lost(&self, want: &Want, error: &Error);
+    fn lost(&self, want: &Want, blob: &BlobRef, error: &Error);
     /// Fails when going on is pointless.
     fn check(&self) -> Result<()>;
 }
@@ -76,12 +76,12 @@ impl<S: Sink + 'static> Fetch<S> {
                 let (list, bad) = batches(&footer, wants);
                 let what = format!("pack {pack} does not hold a blob that the snapshot needs of it");
                 let error = Error::new(ErrorKind::Damaged, what);
-                bad.iter().for_each(|want| self.sink.lost(want, &error));
+                self.lost(pack, &bad, &error);
                 Ok((pack, list))
             }
             Err(e) => {
                 let e = self.bearable(e)?;
-                wants.iter().for_each(|want| self.sink.lost(want, &e));
+                self.lost(pack, &wants, &e);
                 Ok((pack, Vec::new()))
             }
         }
@@ -96,17 +96,21 @@ impl<S: Sink + 'static> Fetch<S> {
         }
     }
 
+    fn lost(&self, pack: PackId, wants: &[Want], e: &Error) {
+        wants.iter().for_each(|want| self.sink.lost(want, &blob_of(pack, want), e));
+    }
+
     async fn batch(&self, pack: PackId, batch: Batch, task: &Task) -> Result<()> {
         match self.reader.read_groups(pack, &batch.groups).await {
             Ok(groups) => {
                 self.failures.store(0, Ordering::Relaxed);
                 task.monitor.bytes_read.add(groups.iter().map(plain_bytes).sum());
-                self.hand_over(groups, batch.wants).await
+                self.hand_over(pack, groups, batch.wants).await
             }
             Err(e) => {
                 let e = self.bearable(e)?;
                 if e.kind() == ErrorKind::NotFound {
-                    batch.wants.iter().for_each(|want| self.sink.lost(want, &e));
+                    self.lost(pack, &batch.wants, &e);
                     return Ok(());
                 }
                 self.one_by_one(pack, batch, task).await
@@ -125,25 +129,25 @@ impl<S: Sink + 'static> Fetch<S> {
                 Ok(groups) => {
                     self.failures.store(0, Ordering::Relaxed);
                     task.monitor.bytes_read.add(groups.iter().map(plain_bytes).sum());
-                    self.hand_over(groups, same.to_vec()).await?;
+                    self.hand_over(pack, groups, same.to_vec()).await?;
                 }
                 Err(e) => {
                     let e = self.bearable(e)?;
-                    same.iter().for_each(|want| self.sink.lost(want, &e));
+                    self.lost(pack, same, &e);
                 }
             }
         }
         Ok(())
     }
 
-    async fn hand_over(&self, groups: Vec<GroupData>, wants: Vec<Want>) -> Result<()> {
+    async fn hand_over(&self, pack: PackId, groups: Vec<GroupData>, wants: Vec<Want>) -> Result<()> {
         let sink = Arc::clone(&self.sink);
         let work = move || {
             let error = || Error::new(ErrorKind::Damaged, "a group lacks a blob that the pack lists in it");
             for want in &wants {
                 match slice(&groups, want) {
                     Some(bytes) => sink.take(want, &bytes),
-                    None => sink.lost(want, &error()),
+                    None => sink.lost(want, &blob_of(pack, want), &error()),
                 }
             }
         };
@@ -151,6 +155,10 @@ impl<S: Sink + 'static> Fetch<S> {
             .await
             .context(ErrorKind::Internal, || "write what was read".to_owned())
     }
+}
+
+fn blob_of(pack: PackId, want: &Want) -> BlobRef {
+    BlobRef { id: want.id, place: Place { pack, ordinal: want.ordinal } }
 }
 
 fn plain_bytes(group: &GroupData) -> u64 {

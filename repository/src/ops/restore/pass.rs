@@ -12,6 +12,7 @@ use super::select::Selection;
 use super::state::{FileJob, State};
 use crate::chunk;
 use crate::error::Context as _;
+use crate::ids::{BlobRef, Place};
 use crate::items::entry::{Content, Entry, Extent, ExtentData, SegmentRef};
 use crate::items::{BlobFetch, TreeReader, segment};
 use crate::ops::browse::leaves_or_damage;
@@ -182,7 +183,7 @@ impl Window {
 /// Reads a segment; it must describe as much of the file as its place in it says.
 pub(crate) fn parse(
     bytes: &[u8],
-    places: &[crate::ids::Place],
+    places: &[Place],
     bytes_left: u64,
 ) -> Result<chunk::segment::Segment> {
     let parsed =
@@ -215,7 +216,7 @@ impl Sink for Writer {
         self.files[want.file as usize].write(&self.state, want.at, bytes);
     }
 
-    fn lost(&self, want: &Want, error: &Error) {
+    fn lost(&self, want: &Want, _: &BlobRef, error: &Error) {
         self.files[want.file as usize].lost(&self.state, error);
     }
 
