@@ -86,3 +86,6 @@ pub async fn verify(
     let problems = std::mem::take(&mut *lock(&findings.problems));
     Ok(VerifyReport { problems, figures: task.monitor.figures() })
 }
+
+#[cfg(test)]
+mod tests;

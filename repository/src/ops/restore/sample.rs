@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
+use crate::Result;
 use crate::chunk::marks;
 use crate::chunk::segment::{self, Segment, SegmentBlob, Stretch, StretchData};
 use crate::env::{Env, Timestamp};
@@ -25,7 +26,6 @@ use crate::ops::{OpenOptions, Repository};
 use crate::pack::writer::PackBuilder;
 use crate::pack::{PackKind, group};
 use crate::store::{RemoteStore, Store};
-use crate::Result;
 
 /// A pack being filled.
 struct Packer {
@@ -83,13 +83,26 @@ pub(crate) async fn repository() -> Arc<Repository> {
     open_in(store).await
 }
 
-async fn open_in(store: Arc<dyn Store>) -> Arc<Repository> {
+fn credential() -> Credential {
+    Credential::KeyFile(Zeroizing::new([3; 32]))
+}
+
+async fn open(store: Arc<dyn Store>) -> Arc<Repository> {
     let domain = DomainName::default_domain();
-    let key = || Credential::KeyFile(Zeroizing::new([3; 32]));
-    let options = InitOptions { domain: domain.clone(), credentials: vec![key()] };
-    init(Arc::clone(&store), options, &Env::system()).await.unwrap();
-    let options = OpenOptions { domain, credential: key(), cache_dir: None, cpu_threads: 1 };
+    let options = OpenOptions { domain, credential: credential(), cache_dir: None, cpu_threads: 1 };
     Repository::open(store, options, Env::system()).await.unwrap()
+}
+
+/// A repository in this store, empty.
+pub(crate) async fn open_in(store: Arc<dyn Store>) -> Arc<Repository> {
+    let options = InitOptions { domain: DomainName::default_domain(), credentials: vec![credential()] };
+    init(Arc::clone(&store), options, &Env::system()).await.unwrap();
+    open(store).await
+}
+
+/// The same repository without anything in its caches.
+pub(crate) async fn reopen(repo: &Repository) -> Arc<Repository> {
+    open(Arc::clone(&repo.store)).await
 }
 
 /// Bytes that don't compress.
@@ -209,6 +222,51 @@ impl Sample {
         };
         Snapshot { id: Sid([9; 16]), manifest }
     }
+}
+
+/// A tree with something of each kind that a user may make.
+pub(crate) async fn tree(repo: &Arc<Repository>) -> (Snapshot, Vec<(String, Vec<u8>)>) {
+    let mut s = Sample::new(repo);
+    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+    for dir in ["a", "a/deep", "a/deep/er", "b", "empty"] {
+        s.dir(dir);
+    }
+    for i in 0..40u64 {
+        let path = format!("a/deep/f{i}");
+        let bytes = noise(i, 200 + 40 * i as usize);
+        s.file(&path, &bytes);
+        files.push((path, bytes));
+    }
+    s.next_pack().await;
+    // Slices of two blobs of one group, a hole between them, zeros at the end.
+    let (one, two) = (noise(100, 5000), noise(101, 6000));
+    let blobs = s.group(&[&one, &two]);
+    let part = |bytes, data| Extent { bytes, data };
+    s.extents(
+        "b/mixed",
+        vec![
+            part(1000, ExtentData::Slice(blobs[1], 5000)),
+            part(100_000, ExtentData::Hole),
+            part(4000, ExtentData::Slice(blobs[0], 7)),
+            part(50, ExtentData::Zeros),
+        ],
+    );
+    files.push(("b/mixed".into(), [&two[5000..], &[0; 100_000], &one[7..4007], &[0; 50]].concat()));
+    s.extents("b/hole", vec![part(1 << 20, ExtentData::Hole)]);
+    files.push(("b/hole".into(), vec![0; 1 << 20]));
+    let mut large = noise(102, 35 << 20);
+    large[5 << 20..9 << 20].fill(0);
+    s.large("b/large", &large).await;
+    files.push(("b/large".into(), large));
+    s.entry("b/link", meta(0o777), 0, Kind::Symlink(b"../a/deep/f1".to_vec()));
+    s.entry("b/fifo", meta(0o620), 0, Kind::Fifo);
+    for name in ["a/deep/er/first", "b/second", "b/third"] {
+        let entry = s.file(name, &noise(103, 3000));
+        (entry.meta.linked, entry.meta.ino) = (true, 77);
+        files.push((name.into(), noise(103, 3000)));
+    }
+    files.sort();
+    (s.finish().await, files)
 }
 
 /// The blobs of the file at `path`.

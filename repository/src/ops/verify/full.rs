@@ -188,7 +188,9 @@ impl Full {
         for extent in list {
             match (extent.data, u32::try_from(extent.bytes)) {
                 (ExtentData::Slice(blob, from), Ok(bytes)) => self.want(file, at, blob, (from, bytes)),
-                (ExtentData::Slice(..), Err(_)) => self.name(file, "a slice is longer than any blob".to_owned()),
+                (ExtentData::Slice(..), Err(_)) => {
+                    self.name(file, "a slice is longer than any blob".to_owned())
+                }
                 (ExtentData::Hole | ExtentData::Zeros, _) => {
                     self.task.monitor.bytes_done.add(extent.bytes);
                     self.compare_zeros(file, at, extent.bytes).await?;
@@ -301,6 +303,10 @@ impl Sink for Checker {
     }
 
     fn check(&self) -> Result<()> {
-        if self.task.cancel.is_cancelled() { Err(Error::new(ErrorKind::Cancelled, "cancelled")) } else { Ok(()) }
+        if self.task.cancel.is_cancelled() {
+            Err(Error::new(ErrorKind::Cancelled, "cancelled"))
+        } else {
+            Ok(())
+        }
     }
 }
