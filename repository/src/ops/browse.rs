@@ -115,3 +115,6 @@ pub fn diff(repo: &Arc<Repository>, older: &Snapshot, newer: &Snapshot) -> Resul
     let (old, new) = (tree(repo, older), tree(repo, newer));
     diff::merge(old.stream(Range::All), new.stream(Range::All))
 }
+
+#[cfg(test)]
+mod tests;
