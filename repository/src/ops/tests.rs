@@ -17,6 +17,7 @@ use crate::store::{CountedStore, Counts, Op, RemoteStore, Store};
 mod changes;
 mod counts;
 mod damage;
+mod golden;
 
 /// A clock an hour ahead of the files, so that their ctimes are old.
 #[derive(Debug)]

@@ -1,0 +1,143 @@
+//! One wrong byte anywhere in the golden repository: it is named, or it changes nothing that is read.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::ErrorKind;
+use crate::store::Key;
+
+/// Positions tried in each object, beside its first and its last byte.
+const POSITIONS: usize = 6;
+
+/// Two snapshots of a repository, as far as they could be read, and everything that was said.
+#[derive(Debug, Default)]
+struct Seen {
+    said: Vec<String>,
+}
+
+impl Seen {
+    fn error(&mut self, e: &crate::Error) {
+        assert_ne!(e.kind(), ErrorKind::Internal, "{}", e.chain());
+        assert!(!e.chain().contains("panic"), "{}", e.chain());
+        self.said.push(e.chain());
+    }
+
+    fn problems(&mut self, problems: &Problems) {
+        let kept = problems.kept().iter().filter(|p| !needs_rights(&p.what));
+        self.said.extend(kept.map(|p| format!("{}: {}", printable(&p.path), p.what)));
+    }
+}
+
+/// All that lies in the golden repository.
+async fn objects() -> Vec<(Key, Bytes)> {
+    let store = FileStore::open(&folder().join("repo"), &env()).unwrap();
+    let listed: Vec<_> = store.list("", None).try_collect().await.unwrap();
+    let mut out = Vec::new();
+    for object in listed {
+        out.push((object.key.clone(), store.get(&object.key).await.unwrap()));
+    }
+    out
+}
+
+/// First, last, and some between that the key chooses: always the same.
+fn positions(key: &Key, len: usize) -> Vec<usize> {
+    let mut random = [0; 8 * POSITIONS];
+    blake3::Hasher::new().update(key.as_str().as_bytes()).finalize_xof().fill(&mut random);
+    let (chosen, _) = random.as_chunks::<8>();
+    let mut out: Vec<_> = chosen.iter().map(|n| u64::from_le_bytes(*n) as usize % len).collect();
+    out.extend([0, len - 1]);
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
+/// What a reader gets must be right as far as it gets it.
+fn check_partial(found: &Lines, expected: &Lines, context: &str) {
+    let (found, expected) = (plain(found), plain(expected));
+    for (path, line) in found {
+        assert_eq!(Some(&line), expected.get(path), "{context}: {path}");
+    }
+}
+
+/// Lists, reads, verifies and restores all there is; wrong content fails the test.
+async fn read_all(store: Arc<dyn Store>, dir: &Path, context: &str) -> Seen {
+    let mut seen = Seen::default();
+    let repo = match open_with(store, key_file()).await {
+        Ok(repo) => repo,
+        Err(e) => {
+            seen.error(&e);
+            return seen;
+        }
+    };
+    let (snapshots, damaged) = snapshots::list(&repo).await.unwrap_or_else(|e| (Vec::new(), vec![e]));
+    damaged.iter().for_each(|e| seen.error(e));
+    let mut expected: BTreeMap<String, Lines> = expected().into_iter().collect();
+    for snapshot in snapshots {
+        let expected = expected.remove(&snapshot.id.to_string()).unwrap_or_else(|| panic!("{context}"));
+        let before = seen.said.len();
+        match lines_of_snapshot(&repo, &snapshot).await {
+            Ok(lines) => assert_eq!(lines, expected, "{context}"),
+            Err(e) => seen.error(&e),
+        }
+        let target = dir.join(snapshot.id.to_string());
+        match restore(&repo, restore_request(snapshot.clone(), target.clone()), &Task::default()).await {
+            Ok(report) => {
+                seen.problems(&report.problems);
+                let restored = lines_of_folder(&target);
+                check_partial(&restored, &expected, context);
+                assert!(
+                    seen.said.len() > before || plain(&restored) == plain(&expected),
+                    "{context}: nothing was said"
+                );
+            }
+            Err(e) => seen.error(&e),
+        }
+        let _ = fs::remove_dir_all(&target);
+        let noticed = seen.said.len() > before;
+        match verify(&repo, &snapshot, &Level::Full, &Task::default()).await {
+            Ok(report) => {
+                assert!(!noticed || !report.problems.is_empty(), "{context}: verify saw nothing");
+                seen.problems(&report.problems);
+            }
+            Err(e) => seen.error(&e),
+        }
+    }
+    let nothing_hidden = expected.is_empty() || !seen.said.is_empty();
+    assert!(nothing_hidden, "{context}: a snapshot is gone and nothing was said");
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_wrong_byte_is_named_or_changes_nothing() {
+    let objects = objects().await;
+    let dir = tempfile::Builder::new().tempdir_in(disk()).unwrap();
+    let mut named = BTreeMap::<char, usize>::new();
+    for (damaged, bytes) in &objects {
+        for at in positions(damaged, bytes.len()) {
+            let store: Arc<dyn Store> = Arc::new(RemoteStore::memory());
+            for (key, bytes) in &objects {
+                let mut bytes = bytes.to_vec();
+                if key == damaged {
+                    bytes[at] ^= 1 << (at % 8);
+                }
+                store.put_new(key, Bytes::from(bytes)).await.unwrap();
+            }
+            let context = format!("{damaged} byte {at}");
+            let seen = read_all(store, dir.path(), &context).await;
+            let letter = damaged.as_str().split('/').nth(1).map_or('-', |s| s.chars().next().unwrap());
+            if !seen.said.is_empty() {
+                *named.entry(letter).or_default() += 1;
+                assert!(
+                    letter == '-' || seen.said.iter().any(|s| s.contains(damaged.name())),
+                    "{context}: {:?}",
+                    seen.said
+                );
+            } else {
+                assert!(!matches!(letter, 'p' | 'm'), "{context}: damage is not noticed");
+            }
+        }
+    }
+    for letter in ['-', 'k', 'm', 'p'] {
+        assert!(named.contains_key(&letter), "{letter}: {named:?}");
+    }
+}
