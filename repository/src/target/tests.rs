@@ -215,7 +215,7 @@ fn directories_are_finished_last_and_opened_again_when_locked() {
     assert_eq!((stat.mode() & 0o7777, stat.mtime()), (0o555, 1_500_000_000));
     // A second restore into it works, whoever we are.
     fs::set_permissions(place.path("t"), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::set_permissions(place.path("t/ro/deep"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(place.path("t/ro/deep"), fs::Permissions::from_mode(0o0)).unwrap();
     let again = Place { target: open(place.base.path(), true), base: place.base };
     again.write(b"ro/deep/g", &me(0o400), b"x", Naming::New).unwrap();
     assert!(!again.target.is_empty());

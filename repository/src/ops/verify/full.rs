@@ -189,7 +189,7 @@ impl Full {
             match (extent.data, u32::try_from(extent.bytes)) {
                 (ExtentData::Slice(blob, from), Ok(bytes)) => self.want(file, at, blob, (from, bytes)),
                 (ExtentData::Slice(..), Err(_)) => {
-                    self.name(file, "a slice is longer than any blob".to_owned())
+                    self.name(file, "a slice is longer than any blob".to_owned());
                 }
                 (ExtentData::Hole | ExtentData::Zeros, _) => {
                     self.task.monitor.bytes_done.add(extent.bytes);
