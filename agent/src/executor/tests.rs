@@ -1,3 +1,5 @@
+//! Targets of restores.
+
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 

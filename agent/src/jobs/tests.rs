@@ -1,3 +1,5 @@
+//! The life of jobs and results without a coordinator.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

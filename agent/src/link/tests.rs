@@ -1,3 +1,5 @@
+//! Waits between connections.
+
 use std::time::Duration;
 
 use super::backoff;

@@ -1,3 +1,5 @@
+//! The metrics' documentation is in step with the code.
+
 use prometheus_client::registry::Registry;
 
 use super::Metrics;

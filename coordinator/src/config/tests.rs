@@ -1,3 +1,5 @@
+//! What is valid, and that everything wrong is named.
+
 use super::{Config, ConfigLayer};
 use service::config::Invalid;
 

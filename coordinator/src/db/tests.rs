@@ -1,3 +1,5 @@
+//! What outlives the process, and files that are refused.
+
 use proto::job::{BackupSpec, Job, JobId, JobSpec};
 use repository::env::Timestamp;
 

@@ -1,3 +1,5 @@
+//! The state machine, as sequences of words.
+
 use proto::job::{BackupSpec, Failure, Job, JobId, JobResult, JobSpec};
 use repository::ErrorKind;
 use repository::env::Timestamp;

@@ -1,3 +1,5 @@
+//! Schedules, as tables.
+
 use std::str::FromStr as _;
 
 use croner::Cron;

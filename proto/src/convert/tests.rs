@@ -1,3 +1,5 @@
+//! What goes over the wire comes back, and nonsense is refused.
+
 use repository::env::Timestamp;
 use repository::ids::{BlobId, BlobRef, PackId, Place, Sid};
 use repository::items::entry::{Content, Entry, Kind, Meta};

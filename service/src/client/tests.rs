@@ -1,3 +1,5 @@
+//! Which URLs are refused.
+
 use super::Target;
 
 fn check(url: &str, allow_plaintext: bool, good: bool) {

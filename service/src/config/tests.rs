@@ -1,3 +1,5 @@
+//! Layers of settings.
+
 #![expect(unreachable_pub, dead_code, reason = "the macro makes a public struct")]
 
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+//! Paths below roots.
+
 use super::is_below;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Tokens that match, and calls that are let in.
+
 use super::{Bearer, Guard, Token};
 use tonic::Request;
 use tonic::service::Interceptor as _;

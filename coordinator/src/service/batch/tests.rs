@@ -1,3 +1,5 @@
+//! Messages of bounded size, and errors in the middle.
+
 use futures::{StreamExt as _, stream};
 use repository::{Error, ErrorKind};
 

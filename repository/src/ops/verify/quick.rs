@@ -41,7 +41,9 @@ pub(super) async fn uses(repo: &Repository, snapshot: &Snapshot) -> Result<Uses>
 /// Compares the sizes of all needed packs with what the store has.
 pub(super) async fn check(repo: &Repository, uses: &Uses, task: &Task, findings: &Findings) -> Result<()> {
     if uses.len() <= HEADS_MAX {
-        let mut sizes = stream::iter(uses.values().map(|u| u.pack))
+        // Gathered first: a closure over borrowed values in the stream would keep the future from being `Send`.
+        let packs: Vec<_> = uses.values().map(|u| u.pack).collect();
+        let mut sizes = stream::iter(packs)
             .map(|pack| async move { (pack.id, repo.store.find_size(&repo.layout.pack(pack.id)).await) })
             .buffered(HEADS_AT_ONCE);
         while let Some((pack, size)) = sizes.next().await {
