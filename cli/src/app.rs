@@ -8,17 +8,22 @@ use bytesize::ByteSize;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use repository::env::Env;
+use repository::ids::DomainName;
 use repository::monitor::Monitor;
-use repository::ops::snapshots::{self, Snapshot};
+use repository::ops::snapshots::Snapshot;
 use repository::ops::{OpenOptions, Repository, Task};
 use repository::store::Store;
 use repository::{Error, ErrorKind};
+use service::client::Target;
+use service::tls::ClientFiles;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Global, OutputFormat};
 use crate::exit::usage;
 use crate::key::{self, KeySource};
 use crate::progress::{Show, Shown};
+use crate::remote::Remote;
+use crate::source::Source;
 use crate::{logs, signals};
 
 /// Where a command works.
@@ -43,6 +48,7 @@ pub(crate) struct App {
 impl App {
     /// Sets up; must run inside the runtime.
     pub(crate) fn new(matches: &ArgMatches, global: Global) -> Result<Self> {
+        let global = without_empty(global);
         let cancel = CancellationToken::new();
         signals::watch(cancel.clone())?;
         let place =
@@ -65,17 +71,14 @@ impl App {
 
     /// Where the command works; one of the two has to be given.
     pub(crate) fn place(&self) -> Result<&Where> {
-        self.place.as_ref().ok_or_else(|| usage("no repository given: pass --repo URL or set HOLDFAST_REPO"))
+        self.place.as_ref().ok_or_else(|| {
+            usage("no repository given: pass --repo URL (or --coordinator URL), or set HOLDFAST_REPO")
+        })
     }
 
-    /// The repository's URL, for what only works on the bucket.
-    pub(crate) fn repo_url(&self, command: &str) -> Result<&str> {
-        match self.place()? {
-            Where::Repo(url) => Ok(url),
-            Where::Coordinator(_) => {
-                Err(usage(format!("{command} works on the bucket alone: pass --repo URL")))
-            }
-        }
+    /// The domain.
+    pub(crate) fn domain(&self) -> DomainName {
+        self.global.domain.clone().unwrap_or_else(DomainName::default_domain)
     }
 
     /// The key's source.
@@ -92,9 +95,25 @@ impl App {
         self.or_cancel(crate::store::open(url, limit_upload, &self.env)).await
     }
 
-    /// Opens the repository that the user named.
-    pub(crate) async fn repository(&self, command: &str) -> Result<Arc<Repository>> {
-        self.open(self.repo_url(command)?, 0, None).await
+    /// Where snapshots are looked at.
+    pub(crate) async fn source(&self) -> Result<Source> {
+        match self.place()? {
+            Where::Repo(url) => Ok(Source::Repo(self.open(url, 0, None).await?)),
+            Where::Coordinator(url) => Ok(Source::Coordinator(self.remote(url)?)),
+        }
+    }
+
+    /// The coordinator at `url`. Nothing is sent yet.
+    pub(crate) fn remote(&self, url: &str) -> Result<Remote> {
+        let global = &self.global;
+        let tls = ClientFiles {
+            ca_file: global.tls_ca_file.clone(),
+            cert_file: global.tls_cert_file.clone(),
+            key_file: global.tls_key_file.clone(),
+        };
+        let token_file = global.token_file.clone();
+        let target = Target { url: url.to_owned(), token_file, tls, allow_plaintext: global.allow_plaintext };
+        Ok(Remote::connect(&target)?)
     }
 
     /// Opens the repository at `url`; 0 threads means one a core.
@@ -108,7 +127,7 @@ impl App {
         let source = self.key.clone();
         let credential = tokio::task::spawn_blocking(move || key::read(&source)).await??;
         let options = OpenOptions {
-            domain: self.global.domain.clone(),
+            domain: self.domain(),
             credential,
             cache_dir: self.cache_dir(),
             cpu_threads: threads,
@@ -120,11 +139,11 @@ impl App {
     /// Finds one snapshot.
     pub(crate) async fn snapshot(
         &self,
-        repo: &Repository,
+        source: &Source,
         spec: &str,
         volume: Option<&str>,
     ) -> Result<Snapshot> {
-        Ok(self.or_cancel(snapshots::get(repo, spec, volume)).await??)
+        Ok(self.or_cancel(source.snapshot(spec, volume)).await??)
     }
 
     /// Ends waiting when the user asks to stop.
@@ -156,6 +175,25 @@ pub(crate) fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
     let set = std::env::var_os(variable).map(PathBuf::from).filter(|p| p.is_absolute());
     let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     Some(set.or_else(|| Some(home()?.join(below_home)))?.join("holdfast"))
+}
+
+/// An empty environment variable counts as unset.
+fn without_empty(mut global: Global) -> Global {
+    for text in [&mut global.repo, &mut global.coordinator] {
+        text.take_if(|t| t.is_empty());
+    }
+    for path in [
+        &mut global.passphrase_file,
+        &mut global.key_file,
+        &mut global.cache_dir,
+        &mut global.token_file,
+        &mut global.tls_ca_file,
+        &mut global.tls_cert_file,
+        &mut global.tls_key_file,
+    ] {
+        path.take_if(|p| p.as_os_str().is_empty());
+    }
+    global
 }
 
 /// One of two settings that exclude each other: a flag beats an environment variable, two of the same rank clash.

@@ -2,6 +2,7 @@
 //!
 //! `docs/cli.md` names each of them; a test compares. Scripts outside rely on the names: none is renamed or reused.
 
+mod servers;
 mod work;
 
 use std::ffi::OsString;
@@ -10,7 +11,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use repository::ids::DomainName;
 
-pub use work::{AgentArgs, BackupArgs, CoordinatorArgs, ExistingArg, RestoreArgs, StandaloneArgs, Tuning};
+pub use servers::{AgentArgs, CoordinatorArgs, StandaloneArgs};
+pub use work::{BackupArgs, ExistingArg, RestoreArgs, Tuning};
 
 const EXIT_CODES: &str = "Exit codes:
   0    done
@@ -44,9 +46,9 @@ pub struct Global {
     /// Work through this coordinator instead: http://host:port or https://host:port
     #[arg(long, global = true, env = "HOLDFAST_COORDINATOR", value_name = "URL", help_heading = "Where")]
     pub coordinator: Option<String>,
-    /// The domain within the repository
-    #[arg(long, global = true, default_value = "default", value_name = "NAME", help_heading = "Where")]
-    pub domain: DomainName,
+    /// The domain within the repository [default: default]
+    #[arg(long, global = true, env = "HOLDFAST_DOMAIN", value_name = "NAME", help_heading = "Where")]
+    pub domain: Option<DomainName>,
     /// Read the passphrase from this file (one newline at its end does not count)
     #[arg(
         long,
@@ -62,6 +64,45 @@ pub struct Global {
     /// Keep caches in this folder [default: holdfast in the XDG cache folder]; deleting it loses nothing
     #[arg(long, global = true, env = "HOLDFAST_CACHE_DIR", value_name = "DIR", help_heading = "Where")]
     pub cache_dir: Option<PathBuf>,
+    /// The coordinator's bearer token is in this file
+    #[arg(
+        long,
+        global = true,
+        env = "HOLDFAST_TOKEN_FILE",
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
+    pub token_file: Option<PathBuf>,
+    /// CA of the coordinator's certificate
+    #[arg(
+        long,
+        global = true,
+        env = "HOLDFAST_TLS_CA_FILE",
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
+    pub tls_ca_file: Option<PathBuf>,
+    /// Own certificate chain: for mutual TLS, or of a coordinator's listener
+    #[arg(
+        long,
+        global = true,
+        env = "HOLDFAST_TLS_CERT_FILE",
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
+    pub tls_cert_file: Option<PathBuf>,
+    /// The private key of that certificate
+    #[arg(
+        long,
+        global = true,
+        env = "HOLDFAST_TLS_KEY_FILE",
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
+    pub tls_key_file: Option<PathBuf>,
+    /// Plaintext also to and from other machines: token and data can then be read on the way
+    #[arg(long, global = true, env = "HOLDFAST_ALLOW_PLAINTEXT", help_heading = "Connection")]
+    pub allow_plaintext: bool,
     /// How results are printed on standard output
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
     pub output: OutputFormat,

@@ -2,6 +2,7 @@
 
 use repository::ErrorKind;
 use repository::store::{StoreError, StoreErrorKind};
+use service::config::Invalid;
 
 /// What the process tells its caller. The numbers are documented and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +85,7 @@ fn of_layer(layer: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(e) = layer.downcast_ref::<repository::Error>() {
         return Some(Exit::of_kind(e.kind()));
     }
-    if layer.is::<Usage>() {
+    if layer.is::<Usage>() || layer.is::<Invalid>() {
         return Some(Exit::Usage);
     }
     layer.is::<StoreError>().then_some(Exit::Store)

@@ -14,8 +14,11 @@ mod output;
 mod place;
 mod progress;
 mod records;
+mod remote;
 mod run;
+mod settings;
 mod signals;
+mod source;
 mod store;
 
 pub use run::main;

@@ -240,8 +240,6 @@ pub(crate) struct StoredRecord {
 /// What a repository holds.
 #[derive(Debug, Serialize)]
 pub(crate) struct StatsRecord {
-    pub(crate) repository: String,
-    pub(crate) domain: String,
     pub(crate) snapshots: u64,
     pub(crate) bytes_plain: u64,
     pub(crate) bytes_stored: u64,
@@ -250,13 +248,11 @@ pub(crate) struct StatsRecord {
     pub(crate) volumes: BTreeMap<String, String>,
 }
 
-impl StatsRecord {
-    pub(crate) fn new(repository: String, domain: String, stats: &Stats) -> Self {
+impl From<&Stats> for StatsRecord {
+    fn from(stats: &Stats) -> Self {
         let stored =
             stats.stored.iter().map(|(k, &(objects, bytes))| (k.clone(), StoredRecord { objects, bytes }));
         Self {
-            repository,
-            domain,
             snapshots: stats.snapshots,
             bytes_plain: stats.bytes_plain,
             bytes_stored: stats.stored.values().map(|v| v.1).sum(),

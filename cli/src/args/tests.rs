@@ -36,7 +36,10 @@ fn accepted() {
         "completions bash",
         "standalone /data --once",
         "standalone /data --data-dir /srv/holdfast --once --zstd-level 3",
+        "standalone /data /etc --max-age-seconds 600 --listen 127.0.0.1:0 --http-listen 127.0.0.1:0",
         "agent --config agent.yaml",
+        "agent --volume db=/data --volume /etc --restore-root /srv --state-dir s --coordinator http://127.0.0.1:1",
+        "coordinator --listen 0.0.0.0:1 --tls-cert-file c --tls-key-file k --agent-token-file t",
         "coordinator --config coordinator.yaml",
     ] {
         assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -65,6 +68,9 @@ fn refused() {
         "init --domain Upper",
         "completions cobol",
         "standalone",
+        "standalone /data --max-age-seconds 0",
+        "agent --volume =/data",
+        "coordinator --listen nowhere",
     ] {
         let error = parse(line).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");

@@ -1,4 +1,4 @@
-//! Arguments of the commands that move data, and of the servers.
+//! Arguments of the commands that move data.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -116,37 +116,4 @@ impl From<ExistingArg> for Existing {
             ExistingArg::IfChanged => Self::IfChanged,
         }
     }
-}
-
-/// `standalone`
-#[derive(Args, Clone, Debug)]
-pub struct StandaloneArgs {
-    /// Directories to back up
-    #[arg(required = true, value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
-    /// Keep the repository, the key and the state below this folder [default: holdfast in the XDG data folder]
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// Back every PATH up once, then exit
-    #[arg(long)]
-    pub once: bool,
-    /// How to read and store
-    #[command(flatten)]
-    pub tuning: Tuning,
-}
-
-/// `agent`
-#[derive(Args, Clone, Debug)]
-pub struct AgentArgs {
-    /// The configuration file
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-}
-
-/// `coordinator`
-#[derive(Args, Clone, Debug)]
-pub struct CoordinatorArgs {
-    /// The configuration file
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
 }

@@ -4,8 +4,9 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use repository::ops::Repository;
+use proto::v1::RunBackupRequest;
 use repository::ops::backup::{BackupReport, BackupRequest, backup as run};
+use repository::ops::{Repository, Task};
 use repository::source::Rules;
 use repository::{Error, ErrorKind};
 
@@ -15,30 +16,57 @@ use crate::escape::{escape, tame};
 use crate::exit::{Exit, usage};
 use crate::output::{self, size};
 use crate::records::{self, BackupRecord};
+use crate::remote::Remote;
 use crate::run::report;
 
 pub(super) async fn backup(app: &App, args: BackupArgs) -> Result<Exit> {
     if args.volume.is_some() && args.paths.len() > 1 {
         return Err(usage("--volume names one volume, and there is more than one PATH"));
     }
-    if let Where::Coordinator(_) = app.place()? {
+    match app.place()? {
+        Where::Repo(url) => {
+            let requests = requests(&args, &host())?;
+            let repo = app.open(url, args.tuning.threads, args.tuning.limit_upload).await?;
+            all(app, &By::Us(repo), requests).await
+        }
+        Where::Coordinator(url) => {
+            refuse_tuning(&args.tuning)?;
+            let requests = requests(&args, &host())?;
+            all(app, &By::Agent(app.remote(url)?), requests).await
+        }
+    }
+}
+
+/// Who reads the volume.
+#[derive(Debug)]
+pub(super) enum By {
+    /// This process.
+    Us(Arc<Repository>),
+    /// The agent that has the volume, told by its coordinator.
+    Agent(Remote),
+}
+
+/// An agent reads as its own configuration says; a flag that would silently do nothing is refused.
+fn refuse_tuning(tuning: &Tuning) -> Result<()> {
+    let set = !tuning.exclude.is_empty()
+        || !tuning.exclude_file.is_empty()
+        || tuning.exclude_caches
+        || tuning.limit_upload.is_some();
+    if set {
         return Err(usage(
-            "backup reads folders of this machine: pass --repo URL (an agent backs up for a coordinator)",
+            "what is left out, and limits, are the agent's configuration, not flags beside --coordinator",
         ));
     }
-    let url = app.repo_url("backup")?;
-    let requests = requests(&args, &host())?;
-    let repo = app.open(url, args.tuning.threads, args.tuning.limit_upload).await?;
-    all(app, &repo, requests).await
+    Ok(())
 }
 
 /// Backs all of them up, one after the other. One that fails does not keep the others from being backed up.
-pub(super) async fn all(app: &App, repo: &Arc<Repository>, requests: Vec<BackupRequest>) -> Result<Exit> {
+pub(super) async fn all(app: &App, by: &By, requests: Vec<BackupRequest>) -> Result<Exit> {
     let mut exit = Exit::Done;
     let mut list = output::List::new(app.format());
     for request in requests {
         let volume = request.volume.clone();
-        match one(app, repo, request, &mut list).await {
+        match one(app, by, request, &mut list).await {
             Ok(part) => exit = exit.worse(part),
             Err(e) => {
                 let e = e.context(format!("backup {volume}"));
@@ -54,15 +82,13 @@ pub(super) async fn all(app: &App, repo: &Arc<Repository>, requests: Vec<BackupR
     Ok(exit)
 }
 
-async fn one(
-    app: &App,
-    repo: &Arc<Repository>,
-    request: BackupRequest,
-    list: &mut output::List,
-) -> Result<Exit> {
+async fn one(app: &App, by: &By, request: BackupRequest, list: &mut output::List) -> Result<Exit> {
     let task = app.task();
     let shown = app.show(format!("backup {}", request.volume), &task);
-    let done = run(repo, request, None, &task).await;
+    let done = match by {
+        By::Us(repo) => run(repo, request, None, &task).await,
+        By::Agent(remote) => by_agent(remote, request, &task).await,
+    };
     let seconds = shown.finish().await;
     let done = done?;
     list.push(&record(&done, seconds), text)?;
@@ -70,6 +96,14 @@ async fn one(
         tracing::warn!("{}: {}", escape(&problem.path), problem.what);
     }
     Ok(if done.problems.is_empty() { Exit::Done } else { Exit::Partial })
+}
+
+async fn by_agent(remote: &Remote, request: BackupRequest, task: &Task) -> repository::Result<BackupReport> {
+    let (volume, read_all, tags) = (request.volume, request.read_all, request.tags);
+    let done = remote.backup(RunBackupRequest { volume, read_all, tags }, task).await?;
+    let unsaid = || Error::new(ErrorKind::Internal, "the agent reported no snapshot");
+    let snapshot = done.snapshot.ok_or_else(unsaid)?;
+    Ok(BackupReport { snapshot, problems: done.problems, figures: done.figures })
 }
 
 fn record(done: &BackupReport, seconds: f64) -> BackupRecord {

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
 use repository::items::entry::{Entry, Kind};
-use repository::ops::browse::{self, Change, ResultStream};
+use repository::ops::browse::{Change, ResultStream};
 
 use crate::app::App;
 use crate::args::At;
@@ -15,9 +15,9 @@ use crate::records::{ChangeRecord, EntryRecord, local_time};
 
 pub(super) async fn ls(app: &App, at: &At, recursive: bool, long: bool) -> Result<Exit> {
     let place = place::parse(&at.snapshot, at.path.as_deref())?;
-    let repo = app.repository("ls").await?;
-    let snapshot = app.snapshot(&repo, &place.snapshot, at.volume.as_deref()).await?;
-    let entries = browse::list(&repo, &snapshot, &place.path, recursive);
+    let source = app.source().await?;
+    let snapshot = app.snapshot(&source, &place.snapshot, at.volume.as_deref()).await?;
+    let entries = app.or_cancel(source.list(&snapshot, &place.path, recursive)).await??;
     let what = || format!("list {}:{}", snapshot.id, escape(&place.path));
     // The directory that was asked for is the question, not part of the answer.
     let skip = |e: &Entry| e.path == place.path && e.kind == Kind::Directory;
@@ -32,9 +32,9 @@ pub(super) async fn find(
     volume: Option<&str>,
     long: bool,
 ) -> Result<Exit> {
-    let repo = app.repository("find").await?;
-    let snapshot = app.snapshot(&repo, spec, volume).await?;
-    let entries = browse::find(&repo, &snapshot, patterns)?;
+    let source = app.source().await?;
+    let snapshot = app.snapshot(&source, spec, volume).await?;
+    let entries = app.or_cancel(source.find(&snapshot, patterns)).await??;
     let count = entries_out(app, entries, long, |_| false).await;
     count.with_context(|| format!("find in {}", snapshot.id))?;
     Ok(Exit::Done)
@@ -61,9 +61,9 @@ async fn entries_out(
 
 pub(super) async fn cat(app: &App, at: &At) -> Result<Exit> {
     let place = place::parse(&at.snapshot, at.path.as_deref())?;
-    let repo = app.repository("cat").await?;
-    let snapshot = app.snapshot(&repo, &place.snapshot, at.volume.as_deref()).await?;
-    let mut bytes = browse::cat(&repo, &snapshot, &place.path);
+    let source = app.source().await?;
+    let snapshot = app.snapshot(&source, &place.snapshot, at.volume.as_deref()).await?;
+    let mut bytes = app.or_cancel(source.cat(&snapshot, &place.path)).await??;
     while let Some(piece) = app.or_cancel(bytes.next()).await? {
         let piece = piece.with_context(|| format!("read {}:{}", snapshot.id, escape(&place.path)))?;
         // A slow reader must not block the runtime's threads.
@@ -74,10 +74,10 @@ pub(super) async fn cat(app: &App, at: &At) -> Result<Exit> {
 }
 
 pub(super) async fn diff(app: &App, older: &str, newer: &str, volume: Option<&str>) -> Result<Exit> {
-    let repo = app.repository("diff").await?;
-    let older = app.snapshot(&repo, older, volume).await?;
-    let newer = app.snapshot(&repo, newer, volume).await?;
-    let mut changes = browse::diff(&repo, &older, &newer);
+    let source = app.source().await?;
+    let older = app.snapshot(&source, older, volume).await?;
+    let newer = app.snapshot(&source, newer, volume).await?;
+    let mut changes = app.or_cancel(source.diff(&older, &newer)).await??;
     let mut list = List::new(app.format());
     while let Some(change) = app.or_cancel(changes.next()).await? {
         let change = change.with_context(|| format!("compare {} with {}", older.id, newer.id))?;

@@ -6,16 +6,23 @@ use repository::ops::restore::{RestoreRequest, restore as run};
 use crate::app::App;
 use crate::args::RestoreArgs;
 use crate::escape::{escape, tame};
-use crate::exit::Exit;
+use crate::exit::{Exit, usage};
 use crate::output::{self, size};
 use crate::place;
 use crate::records::{self, RestoreRecord};
+use crate::source::Source;
 
 pub(super) async fn restore(app: &App, args: RestoreArgs) -> Result<Exit> {
     let place = place::parse(&args.snapshot, None)?;
-    let repo = app.repository("restore").await?;
-    let snapshot = app.snapshot(&repo, &place.snapshot, args.volume.as_deref()).await?;
-    let target = std::path::absolute(&args.target).context("find the target")?;
+    let source = app.source().await?;
+    let snapshot = app.snapshot(&source, &place.snapshot, args.volume.as_deref()).await?;
+    let target = match &source {
+        Source::Repo(_) => std::path::absolute(&args.target).context("find the target")?,
+        Source::Coordinator(_) if args.target.is_absolute() => args.target.clone(),
+        Source::Coordinator(_) => {
+            return Err(usage("TARGET lies on the agent's machine: give an absolute path"));
+        }
+    };
     let (id, volume) = (snapshot.id, snapshot.manifest.volume.clone());
     let request = RestoreRequest {
         snapshot,
@@ -27,7 +34,10 @@ pub(super) async fn restore(app: &App, args: RestoreArgs) -> Result<Exit> {
     };
     let task = app.task();
     let shown = app.show(format!("restore {volume}"), &task);
-    let done = run(&repo, request, &task).await;
+    let done = match &source {
+        Source::Repo(repo) => run(repo, request, &task).await,
+        Source::Coordinator(remote) => remote.restore(request, &task).await,
+    };
     let seconds = shown.finish().await;
     let done = done.with_context(|| format!("restore {volume} ({id}) into {}", target.display()))?;
     let record = RestoreRecord {

@@ -1,7 +1,6 @@
 //! `snapshots` and `stats`: what the repository holds.
 
 use anyhow::Result;
-use repository::ops::snapshots;
 
 use crate::app::App;
 use crate::escape::tame;
@@ -11,9 +10,8 @@ use crate::records::{SnapshotRecord, StatsRecord, local_time};
 use crate::run::report;
 
 pub(super) async fn list(app: &App, volume: Option<&str>) -> Result<Exit> {
-    let repo = app.repository("snapshots").await?;
-    let (mut found, damaged) = app.or_cancel(snapshots::list(&repo)).await??;
-    found.retain(|s| volume.is_none_or(|v| s.manifest.volume == v));
+    let source = app.source().await?;
+    let (found, damaged) = app.or_cancel(source.snapshots(volume)).await??;
     let records: Vec<SnapshotRecord> = found.iter().map(SnapshotRecord::from).collect();
     let rows = found.iter().map(|s| {
         let m = &s.manifest;
@@ -31,14 +29,12 @@ pub(super) async fn list(app: &App, volume: Option<&str>) -> Result<Exit> {
 }
 
 pub(super) async fn stats(app: &App) -> Result<Exit> {
-    let repo = app.repository("stats").await?;
-    let stats = app.or_cancel(snapshots::stats(&repo)).await??;
-    let record = StatsRecord::new(repo.id.to_string(), app.global.domain.to_string(), &stats);
+    let source = app.source().await?;
+    let stats = app.or_cancel(source.stats()).await??;
+    let record = StatsRecord::from(&stats);
     output::print(app.format(), &record, |r| {
         let mut out = format!(
-            "repository {}, domain {}\n{} snapshots of {} volumes, {} if each were whole, {} stored\n\n",
-            r.repository,
-            r.domain,
+            "{} snapshots of {} volumes, {} if each were whole, {} stored\n\n",
             r.snapshots,
             r.volumes.len(),
             size(r.bytes_plain),

@@ -1,7 +1,8 @@
-//! `standalone`: everything on one machine, with embedded defaults. `--once` backs up and exits.
+//! `standalone`: coordinator and agent in one process, with embedded defaults. `--once` backs up and exits.
 //!
 //! The key lies outside the store: a copy of the store alone reveals nothing.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use anyhow::{Context as _, Result};
 use repository::ops::init::{InitOptions, init};
 use repository::ops::{OpenOptions, Repository};
 use repository::{Error, ErrorKind};
+use tokio_util::sync::CancellationToken;
 
 use super::backup;
 use crate::app::{App, xdg};
@@ -24,16 +26,27 @@ struct Places {
     /// The store, unless `--repo` says otherwise.
     url: String,
     /// The key file, unless `--key-file` or `--passphrase-file` says otherwise.
-    key: PathBuf,
+    own_key: PathBuf,
+    /// What opens the repository.
+    key: KeySource,
+    /// The folder of the servers' state.
+    state: PathBuf,
 }
 
 pub(super) async fn standalone(app: &App, args: StandaloneArgs) -> Result<Exit> {
+    if !args.once && args.tuning.limit_upload.is_some() {
+        return Err(usage("--limit-upload works with --once only"));
+    }
     let places = places(app, &args)?;
     let repo = open(app, &args, &places).await?;
+    if !args.once {
+        drop(repo);
+        return serve(app, &args, &places).await;
+    }
     let backup =
         BackupArgs { paths: args.paths, volume: None, tuning: args.tuning, tag: Vec::new(), read_all: false };
     let requests = backup::requests(&backup, &backup::host())?;
-    backup::all(app, &repo, requests).await
+    backup::all(app, &backup::By::Us(repo), requests).await
 }
 
 fn places(app: &App, args: &StandaloneArgs) -> Result<Places> {
@@ -45,7 +58,12 @@ fn places(app: &App, args: &StandaloneArgs) -> Result<Places> {
         Some(url) => url.clone(),
         None => store::file_url(&data.join("repository"))?,
     };
-    Ok(Places { url, key: data.join("standalone.key") })
+    let own_key = data.join("standalone.key");
+    let key = match app.key() {
+        KeySource::Prompt => KeySource::KeyFile(own_key.clone()),
+        given => given.clone(),
+    };
+    Ok(Places { url, own_key, key, state: data.join("state") })
 }
 
 fn make_private(folder: &Path) -> Result<()> {
@@ -55,28 +73,24 @@ fn make_private(folder: &Path) -> Result<()> {
 
 /// Opens the repository; creates it, and its key, the first time.
 async fn open(app: &App, args: &StandaloneArgs, places: &Places) -> Result<Arc<Repository>> {
-    let source = match app.key() {
-        KeySource::Prompt => KeySource::KeyFile(places.key.clone()),
-        given => given.clone(),
-    };
-    let opened = try_open(app, args, places, &source).await;
+    let opened = try_open(app, args, places).await;
     match opened {
         Err(e) if is_missing(&e) => {
-            refuse_lost(places, &source)?;
-            create(app, places, &source).await?;
-            try_open(app, args, places, &source).await
+            refuse_lost(places)?;
+            create(app, places).await?;
+            try_open(app, args, places).await
         }
         other => other,
     }
 }
 
 /// A key without its repository: rather an unmounted disk than a first start.
-fn refuse_lost(places: &Places, source: &KeySource) -> Result<()> {
-    let own = *source == KeySource::KeyFile(places.key.clone());
-    if !own || !places.key.try_exists().unwrap_or(true) {
+fn refuse_lost(places: &Places) -> Result<()> {
+    let own = places.key == KeySource::KeyFile(places.own_key.clone());
+    if !own || !places.own_key.try_exists().unwrap_or(true) {
         return Ok(());
     }
-    let (url, key) = (&places.url, places.key.display());
+    let (url, key) = (&places.url, places.own_key.display());
     let what = format!(
         "there is no repository at {url}, but its key {key} exists: is a disk not mounted? \
          (`holdfast init --repo {url} --key-file {key}` starts anew)"
@@ -84,11 +98,11 @@ fn refuse_lost(places: &Places, source: &KeySource) -> Result<()> {
     Err(Error::new(ErrorKind::Store, what).into())
 }
 
-async fn create(app: &App, places: &Places, source: &KeySource) -> Result<()> {
+async fn create(app: &App, places: &Places) -> Result<()> {
     let store = app.or_cancel(store::create(&places.url, &app.env)).await??;
-    let (from, env) = (source.clone(), app.env.clone());
+    let (from, env) = (places.key.clone(), app.env.clone());
     let (credential, made) = tokio::task::spawn_blocking(move || key::read_new(&from, &env)).await??;
-    let options = InitOptions { domain: app.global.domain.clone(), credentials: vec![credential] };
+    let options = InitOptions { domain: app.domain(), credentials: vec![credential] };
     let created = app.or_cancel(init(store, options, &app.env)).await?;
     created.with_context(|| format!("create a repository at {}", places.url))?;
     logs::say(&format!("created a repository at {}", places.url));
@@ -101,17 +115,16 @@ async fn create(app: &App, places: &Places, source: &KeySource) -> Result<()> {
     Ok(())
 }
 
-async fn try_open(
-    app: &App,
-    args: &StandaloneArgs,
-    places: &Places,
-    source: &KeySource,
-) -> Result<Arc<Repository>> {
+async fn try_open(app: &App, args: &StandaloneArgs, places: &Places) -> Result<Arc<Repository>> {
     let store = app.store(&places.url, args.tuning.limit_upload).await??;
-    let from = source.clone();
+    let repo_json = repository::layout::Layout::repo_json();
+    if app.or_cancel(store.find_size(&repo_json)).await??.is_none() {
+        return Err(Error::new(ErrorKind::NotFound, format!("{}: no repository", places.url)).into());
+    }
+    let from = places.key.clone();
     let credential = tokio::task::spawn_blocking(move || key::read(&from)).await??;
     let options = OpenOptions {
-        domain: app.global.domain.clone(),
+        domain: app.domain(),
         credential,
         cache_dir: app.cache_dir(),
         cpu_threads: args.tuning.threads,
@@ -122,4 +135,104 @@ async fn try_open(
 fn is_missing(error: &anyhow::Error) -> bool {
     let kind = error.chain().find_map(|l| l.downcast_ref::<Error>()).map(Error::kind);
     kind == Some(ErrorKind::NotFound)
+}
+
+/// Runs both servers until a signal. If one ends, so does the other.
+async fn serve(app: &App, args: &StandaloneArgs, places: &Places) -> Result<Exit> {
+    let stop = app.cancel.child_token();
+    let coordinator = coordinator_config(app, args, places)?;
+    let (env, metrics) = (app.env.clone(), coordinator::metrics::Metrics::default());
+    let engine = app.or_cancel(coordinator::engine::RepositoryEngine::open(
+        &coordinator.repository,
+        metrics.store.clone(),
+        &env,
+    ));
+    let engine = Arc::new(engine.await??);
+    let started = coordinator::start(coordinator, engine, metrics, env, stop.clone()).await?;
+    let agent = agent_config(app, args, places, started.grpc)?;
+    logs::say(&format!("coordinator at http://{}; stop with Ctrl-C", started.grpc));
+    let coordinating = ending(started.wait(), &stop);
+    let reading = ending(agent::run(agent, stop.clone()), &stop);
+    let (first, second) = tokio::join!(coordinating, reading);
+    first.context("coordinator").and(second.context("agent"))?;
+    Ok(Exit::Done)
+}
+
+/// Runs to the end, then stops the others.
+async fn ending(work: impl Future<Output = Result<()>>, stop: &CancellationToken) -> Result<()> {
+    let ended = work.await;
+    stop.cancel();
+    ended
+}
+
+fn coordinator_config(app: &App, args: &StandaloneArgs, places: &Places) -> Result<coordinator::Config> {
+    let (passphrase_file, key_file) = files(&places.key);
+    let schedule = coordinator::config::ScheduleLayer {
+        volume: "*".to_owned(),
+        max_age_seconds: Some(args.max_age_seconds),
+        ..Default::default()
+    };
+    let layer = coordinator::ConfigLayer {
+        repo: Some(places.url.clone()),
+        domain: Some(app.domain().to_string()),
+        passphrase_file,
+        key_file,
+        cache_dir: app.cache_dir(),
+        cpu_threads: Some(args.tuning.threads),
+        listen: Some(args.listen),
+        http_listen: Some(args.http_listen),
+        state_dir: Some(places.state.join("coordinator")),
+        schedules: Some(vec![schedule]),
+        ..Default::default()
+    };
+    Ok(layer.validate()?)
+}
+
+fn agent_config(
+    app: &App,
+    args: &StandaloneArgs,
+    places: &Places,
+    coordinator: SocketAddr,
+) -> Result<agent::Config> {
+    let (passphrase_file, key_file) = files(&places.key);
+    let backup = BackupArgs {
+        paths: args.paths.clone(),
+        volume: None,
+        tuning: args.tuning.clone(),
+        tag: Vec::new(),
+        read_all: false,
+    };
+    let host = backup::host();
+    let volumes = backup::requests(&backup, &host)?.into_iter().map(|request| agent::VolumeLayer {
+        path: request.root,
+        name: Some(request.volume),
+        exclude: request.rules.exclude,
+        exclude_caches: request.rules.exclude_caches,
+    });
+    let layer = agent::ConfigLayer {
+        repo: Some(places.url.clone()),
+        domain: Some(app.domain().to_string()),
+        passphrase_file,
+        key_file,
+        cache_dir: app.cache_dir(),
+        cpu_threads: Some(args.tuning.threads),
+        coordinator: Some(format!("http://{coordinator}")),
+        host: Some(host),
+        state_dir: Some(places.state.join("agent")),
+        memory_bytes_max: usize::try_from(args.tuning.memory.0).ok(),
+        zstd_level: Some(args.tuning.zstd_level),
+        volumes: Some(volumes.collect()),
+        restore_roots: Some(args.restore_roots.clone()),
+        ..Default::default()
+    };
+    // The coordinator beside it shows metrics and health.
+    Ok(agent::Config { http_listen: None, ..layer.validate()? })
+}
+
+fn files(key: &KeySource) -> (Option<PathBuf>, Option<PathBuf>) {
+    match key {
+        KeySource::PassphraseFile(path) => (Some(path.clone()), None),
+        KeySource::KeyFile(path) => (None, Some(path.clone())),
+        KeySource::Prompt => (None, None),
+    }
 }

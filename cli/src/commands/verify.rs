@@ -1,12 +1,10 @@
 //! `verify`: proves that snapshots restore, or names what is damaged. Damage is a failure, exit code 1.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use repository::ops::Repository;
-use repository::ops::snapshots::{self, Snapshot};
-use repository::ops::verify::{Level, verify as run};
+use repository::ops::snapshots::Snapshot;
+use repository::ops::verify::Level;
 
 use crate::app::App;
 use crate::escape::{escape, tame};
@@ -14,6 +12,7 @@ use crate::exit::Exit;
 use crate::output::{List, size};
 use crate::records::{self, VerifyRecord};
 use crate::run::report;
+use crate::source::Source;
 
 /// What to verify.
 #[derive(Debug)]
@@ -36,24 +35,23 @@ pub(super) fn level(quick: bool, against: Option<PathBuf>) -> Level {
 }
 
 pub(super) async fn verify(app: &App, what: &What) -> Result<Exit> {
-    let repo = app.repository("verify").await?;
+    let source = app.source().await?;
     let volume = what.volume.as_deref();
     let mut exit = Exit::Done;
     let chosen = match &what.snapshot {
-        Some(spec) => vec![app.snapshot(&repo, spec, volume).await?],
+        Some(spec) => vec![app.snapshot(&source, spec, volume).await?],
         None => {
-            let (mut all, damaged) = app.or_cancel(snapshots::list(&repo)).await??;
+            let (all, damaged) = app.or_cancel(source.snapshots(volume)).await??;
             for error in damaged {
                 exit = Exit::Failed;
                 report(&anyhow::Error::from(error));
             }
-            all.retain(|s| volume.is_none_or(|v| s.manifest.volume == v));
             all
         }
     };
     let mut list = List::new(app.format());
     for snapshot in chosen {
-        exit = exit.worse(one(app, &repo, &snapshot, &what.level, &mut list).await?);
+        exit = exit.worse(one(app, &source, &snapshot, &what.level, &mut list).await?);
     }
     list.finish()?;
     Ok(exit)
@@ -61,7 +59,7 @@ pub(super) async fn verify(app: &App, what: &What) -> Result<Exit> {
 
 async fn one(
     app: &App,
-    repo: &Arc<Repository>,
+    source: &Source,
     snapshot: &Snapshot,
     level: &Level,
     list: &mut List,
@@ -69,9 +67,9 @@ async fn one(
     let volume = &snapshot.manifest.volume;
     let task = app.task();
     let shown = app.show(format!("verify {volume}"), &task);
-    let done = run(repo, snapshot, level, &task).await;
+    let done = app.or_cancel(source.verify(snapshot, level, &task)).await;
     let seconds = shown.finish().await;
-    let done = done.with_context(|| format!("verify {volume} ({})", snapshot.id))?;
+    let done = done.and_then(|d| Ok(d?)).with_context(|| format!("verify {volume} ({})", snapshot.id))?;
     let record = VerifyRecord {
         id: snapshot.id.to_string(),
         volume: volume.clone(),

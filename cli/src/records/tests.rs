@@ -105,7 +105,7 @@ fn stats_add_up() {
     let mut stats = Stats { snapshots: 2, bytes_plain: 7, ..Stats::default() };
     stats.stored.insert("packs".into(), (3, 30));
     stats.stored.insert("outcomes".into(), (2, 4));
-    let value = serde_json::to_value(StatsRecord::new("r".into(), "default".into(), &stats)).unwrap();
+    let value = serde_json::to_value(StatsRecord::from(&stats)).unwrap();
     assert_eq!(value["bytes_stored"], json!(34));
     assert_eq!(value["stored"]["packs"], json!({"objects": 3, "bytes": 30}));
 }
