@@ -16,6 +16,7 @@ use crate::store::{CountedStore, Counts, Op, RemoteStore, Store};
 
 mod changes;
 mod counts;
+mod crash;
 mod damage;
 mod golden;
 

@@ -181,11 +181,7 @@ impl Window {
 }
 
 /// Reads a segment; it must describe as much of the file as its place in it says.
-pub(crate) fn parse(
-    bytes: &[u8],
-    places: &[Place],
-    bytes_left: u64,
-) -> Result<chunk::segment::Segment> {
+pub(crate) fn parse(bytes: &[u8], places: &[Place], bytes_left: u64) -> Result<chunk::segment::Segment> {
     let parsed =
         chunk::segment::decode(bytes, places).context(ErrorKind::Damaged, || "segment".to_owned())?;
     if parsed.bytes() == bytes_left.min(limits::SEGMENT_BYTES) {
