@@ -1,6 +1,8 @@
 //! One wrong byte anywhere in the golden repository: it is named, or it changes nothing that is read.
 
 use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream;
 
 use super::*;
 use crate::ErrorKind;
@@ -8,8 +10,10 @@ use crate::store::Key;
 
 /// Positions tried in each object, beside its first and its last byte.
 const POSITIONS: usize = 6;
+/// Damaged repositories read at once: reading one waits more than it computes.
+const TRIES_AT_ONCE: usize = 4;
 
-/// Two snapshots of a repository, as far as they could be read, and everything that was said.
+/// What was said while a repository was read.
 #[derive(Debug, Default)]
 struct Seen {
     said: Vec<String>,
@@ -107,37 +111,48 @@ async fn read_all(store: Arc<dyn Store>, dir: &Path, context: &str) -> Seen {
     seen
 }
 
+/// Stores the objects with one byte changed, and reads all. True if the damage was noticed.
+async fn try_one(objects: &[(Key, Bytes)], damaged: &Key, at: usize) -> bool {
+    let store: Arc<dyn Store> = Arc::new(RemoteStore::memory());
+    for (key, bytes) in objects {
+        let mut bytes = bytes.to_vec();
+        if key == damaged {
+            bytes[at] ^= 1 << (at % 8);
+        }
+        store.put_new(key, Bytes::from(bytes)).await.unwrap();
+    }
+    let context = format!("{damaged} byte {at}");
+    let dir = tempfile::Builder::new().tempdir_in(disk()).unwrap();
+    let said = read_all(store, dir.path(), &context).await.said;
+    let names_it = said.iter().any(|s| s.contains(damaged.name()));
+    assert!(said.is_empty() || names_it || letter_of(damaged) == '-', "{context}: {said:?}");
+    !said.is_empty()
+}
+
+/// The letter of the object's kind; `-` for `repo.json`.
+fn letter_of(key: &Key) -> char {
+    key.as_str().split('/').nth(1).and_then(|s| s.chars().next()).unwrap_or('-')
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_wrong_byte_is_named_or_changes_nothing() {
     let objects = objects().await;
-    let dir = tempfile::Builder::new().tempdir_in(disk()).unwrap();
-    let mut named = BTreeMap::<char, usize>::new();
-    for (damaged, bytes) in &objects {
-        for at in positions(damaged, bytes.len()) {
-            let store: Arc<dyn Store> = Arc::new(RemoteStore::memory());
-            for (key, bytes) in &objects {
-                let mut bytes = bytes.to_vec();
-                if key == damaged {
-                    bytes[at] ^= 1 << (at % 8);
-                }
-                store.put_new(key, Bytes::from(bytes)).await.unwrap();
-            }
-            let context = format!("{damaged} byte {at}");
-            let seen = read_all(store, dir.path(), &context).await;
-            let letter = damaged.as_str().split('/').nth(1).map_or('-', |s| s.chars().next().unwrap());
-            if !seen.said.is_empty() {
-                *named.entry(letter).or_default() += 1;
-                assert!(
-                    letter == '-' || seen.said.iter().any(|s| s.contains(damaged.name())),
-                    "{context}: {:?}",
-                    seen.said
-                );
-            } else {
-                assert!(!matches!(letter, 'p' | 'm'), "{context}: damage is not noticed");
-            }
+    let places = |(key, bytes): &'_ (Key, Bytes)| {
+        positions(key, bytes.len()).into_iter().map(|at| (key.clone(), at)).collect::<Vec<_>>()
+    };
+    let tries: Vec<(Key, usize)> = objects.iter().flat_map(places).collect();
+    let tried = stream::iter(tries).map(|(damaged, at)| {
+        let objects = &objects;
+        async move { (try_one(objects, &damaged, at).await, damaged, at) }
+    });
+    let tried: Vec<_> = tried.buffer_unordered(TRIES_AT_ONCE).collect().await;
+    for (noticed, damaged, at) in tried {
+        match letter_of(&damaged) {
+            // Every byte of these counts; of `repo.json` all but spaces, and of wraps only the one that is used.
+            'm' | 'p' => assert!(noticed, "{damaged} byte {at} is wrong, and nothing was said"),
+            // Only writers read these, and deltas are hints.
+            'i' | 's' => assert!(!noticed, "{damaged} byte {at} is no reader's business"),
+            _ => {}
         }
-    }
-    for letter in ['-', 'k', 'm', 'p'] {
-        assert!(named.contains_key(&letter), "{letter}: {named:?}");
     }
 }
