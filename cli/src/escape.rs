@@ -14,7 +14,7 @@ pub fn escape(bytes: &[u8]) -> String {
             match c {
                 '\\' => out.push_str("\\\\"),
                 c if c.is_control() || is_directing(c) => {
-                    push_bytes(&mut out, c.encode_utf8(&mut [0; 4]).as_bytes())
+                    push_bytes(&mut out, c.encode_utf8(&mut [0; 4]).as_bytes());
                 }
                 c => out.push(c),
             }

@@ -139,7 +139,7 @@ impl BlobReader {
             let group_end = group.at + u64::from(group.stored);
             match runs.last_mut() {
                 Some(run) if group.at <= end + MERGE_GAP_BYTES && group_end - start <= READ_BYTES_MAX => {
-                    run.push(number)
+                    run.push(number);
                 }
                 _ => {
                     runs.push(vec![number]);

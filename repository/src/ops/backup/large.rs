@@ -45,7 +45,7 @@ pub(super) async fn read_large(
             Ok(Some(entry)) => return Ok(Some(Done::Entry(entry))),
             Ok(None) => tried += 1,
             Err(Failure::Source(e)) if e.kind() == SourceErrorKind::Vanished => return Ok(None),
-            Err(Failure::Source(e)) => return Ok(Some(Done::Problem { path, what: chain(e) })),
+            Err(Failure::Source(e)) => return Ok(Some(Done::Problem { path, what: chain(&e) })),
             Err(Failure::Other(e)) => return Err(e),
         }
     }
@@ -89,9 +89,7 @@ async fn read_once(
         let (reading, file) = (Arc::clone(reading), Arc::clone(&file));
         async move { read_and_compare(&reading, file, piece, parent).await }
     });
-    let mut compared = Box::pin(
-        compared.map_err(Failure::from).map_ok(|f| async move { f.await }).try_buffered(SLABS_AHEAD),
-    );
+    let mut compared = Box::pin(compared.map_err(Failure::from).try_buffered(SLABS_AHEAD));
     let mut short = false;
     while let Some((slab, was_short)) = compared.try_next().await? {
         short |= was_short;

@@ -82,7 +82,7 @@ impl Reading {
         match self.read_whole(&found) {
             Ok(now) => now,
             Err(e) if e.kind() == SourceErrorKind::Vanished => Now::Gone,
-            Err(e) => Now::Done(Done::Problem { path: found.path, what: chain(e) }),
+            Err(e) => Now::Done(Done::Problem { path: found.path, what: chain(&e) }),
         }
     }
 

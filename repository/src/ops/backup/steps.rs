@@ -99,7 +99,7 @@ impl Walker<'_> {
             let found = match step {
                 source::Step::Found(found) => found,
                 source::Step::Problem { path, error } => {
-                    batch.items.push(Item::Problem { path, what: chain(error) });
+                    batch.items.push(Item::Problem { path, what: chain(&error) });
                     continue;
                 }
             };
@@ -131,16 +131,17 @@ impl Walker<'_> {
     }
 
     fn decide(&self, found: Found, old: Option<Entry>) -> Decision {
-        if let (Some(rules), Some(old)) = (&self.fresh, &old) {
-            if found.is_unchanged(old, rules) && (self.may_keep)(old) {
-                if found.kind == FoundKind::File {
-                    self.monitor.files_unchanged.add(1);
-                    self.monitor.bytes_done.add(found.size);
-                }
-                let mut entry = old.clone();
-                entry.meta.linked = found.meta.linked;
-                return Decision::Item(Item::Ready(entry));
+        if let (Some(rules), Some(old)) = (&self.fresh, &old)
+            && found.is_unchanged(old, rules)
+            && (self.may_keep)(old)
+        {
+            if found.kind == FoundKind::File {
+                self.monitor.files_unchanged.add(1);
+                self.monitor.bytes_done.add(found.size);
             }
+            let mut entry = old.clone();
+            entry.meta.linked = found.meta.linked;
+            return Decision::Item(Item::Ready(entry));
         }
         if found.kind == FoundKind::File {
             if found.size <= limits::LARGE_FILE_BYTES {
@@ -153,7 +154,7 @@ impl Walker<'_> {
         match read_other(&found) {
             Ok(entry) => Decision::Item(Item::Ready(entry)),
             Err(e) if e.kind() == SourceErrorKind::Vanished => Decision::Skip,
-            Err(e) => Decision::Item(Item::Problem { path: found.path, what: chain(e) }),
+            Err(e) => Decision::Item(Item::Problem { path: found.path, what: chain(&e) }),
         }
     }
 }
@@ -205,8 +206,8 @@ fn read_other(found: &Found) -> Result<Entry, SourceError> {
 }
 
 /// A source's error with its cause, on one line.
-pub(super) fn chain(e: SourceError) -> String {
-    match std::error::Error::source(&e) {
+pub(super) fn chain(e: &SourceError) -> String {
+    match std::error::Error::source(e) {
         Some(cause) => format!("{e}: {cause}"),
         None => e.to_string(),
     }

@@ -79,7 +79,7 @@ pub(super) fn make(root: &Path) {
     set_mode(&root.join("a/small"), 0o4711);
     set_mode(&root.join("a/b/c"), 0o1770);
     let attribute = |name: &str, value: &[u8]| {
-        rustix::fs::setxattr(&root.join("a.txt"), name, value, XattrFlags::empty()).unwrap();
+        rustix::fs::setxattr(root.join("a.txt"), name, value, XattrFlags::empty()).unwrap();
     };
     attribute("user.comment", b"golden");
     attribute("user.empty", b"");
