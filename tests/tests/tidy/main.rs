@@ -88,6 +88,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
 }
 
+#[expect(clippy::panic, reason = "a test's helper: the file's name belongs into the failure")]
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
@@ -128,7 +129,7 @@ fn rust_files() -> Vec<String> {
 }
 
 /// Runs a rule over files and fails with all faults, each with its file.
-fn check_all(files: Vec<String>, rule: impl Fn(&str, &str) -> Vec<String>) {
+fn check_all(files: &[String], rule: impl Fn(&str, &str) -> Vec<String>) {
     let faults: Vec<String> = files
         .iter()
         .flat_map(|f| rule(f, &read(f)).into_iter().map(move |fault| format!("{f}: {fault}")))
@@ -356,7 +357,7 @@ fn readme_commands(readme: &str) -> Vec<String> {
 
 #[test]
 fn files_are_short() {
-    check_all(rust_files(), |_, text| file_length(text));
+    check_all(&rust_files(), |_, text| file_length(text));
     self_test(
         file_length,
         &["x\n".repeat(FILE_LINES_MAX + 1).as_str()],
@@ -366,7 +367,7 @@ fn files_are_short() {
 
 #[test]
 fn functions_are_short() {
-    check_all(rust_files(), |_, text| function_length(text));
+    check_all(&rust_files(), |_, text| function_length(text));
     let body = |lines: usize| {
         format!("pub(crate) async fn f(a: [u8; 3]) {{\n{}}}\n", "    g('{', \"}\"); // }\n".repeat(lines))
     };
@@ -376,14 +377,14 @@ fn functions_are_short() {
 
 #[test]
 fn files_open_with_their_purpose() {
-    check_all(rust_files(), |_, text| module_docs(text));
+    check_all(&rust_files(), |_, text| module_docs(text));
     self_test(module_docs, &["", "use a;", "// x", "//!\n"], &["//! What it is for.\n"]);
 }
 
 #[test]
 fn nothing_unwraps_outside_of_tests() {
     let files = rust_files().into_iter().filter(|f| !is_test(f)).collect();
-    check_all(files, |_, text| no_unwrap(text));
+    check_all(&files, |_, text| no_unwrap(text));
     let bad = ["fn f() { g().unwrap(); }", "#![allow(clippy::unwrap_used)]", "#[allow(dead_code)] fn f() {}"];
     self_test(
         no_unwrap,
@@ -394,7 +395,7 @@ fn nothing_unwraps_outside_of_tests() {
 
 #[test]
 fn layers_point_down() {
-    check_all(rust_files(), layer_direction);
+    check_all(&rust_files(), layer_direction);
     let bad = [
         "use crate::ops::Task;",
         "use crate::{index::Lookup, ids::Sid};",
@@ -420,7 +421,7 @@ fn layers_point_down() {
 fn crates_point_down_and_inherit_lints() {
     let tomls: Vec<String> = files().into_iter().filter(|f| f.ends_with("/Cargo.toml")).collect();
     assert!(tomls.len() >= 8, "{tomls:?}");
-    check_all(tomls, |path, text| crate_rules(path.trim_end_matches("/Cargo.toml"), text));
+    check_all(&tomls, |path, text| crate_rules(path.trim_end_matches("/Cargo.toml"), text));
     let lints = "[lints]\nworkspace = true\n";
     let bad = [
         String::new(),
@@ -448,14 +449,14 @@ fn lints_are_switched_on() {
 #[test]
 fn no_traces_of_a_machine() {
     let text = |f: &String| !f.ends_with("Cargo.lock") && std::fs::read_to_string(root().join(f)).is_ok();
-    check_all(files().into_iter().filter(text).collect(), |_, text| no_machine_traces(text));
+    check_all(&files().into_iter().filter(text).collect::<Vec<_>>(), |_, text| no_machine_traces(text));
     let bad = [concat!("cd /wo", "rk/x"), concat!("/ro", "ot/.cargo"), "/home/me/x"];
     self_test(no_machine_traces, &bad, &["/srv/x", "~/x", "/home/<user>", "network/x"]);
 }
 
 #[test]
 fn nothing_is_left_open() {
-    check_all(rust_files(), |_, text| todo_names_issue(text));
+    check_all(&rust_files(), |_, text| todo_names_issue(text));
     self_test(
         todo_names_issue,
         &[concat!("// TO", "DO: later"), concat!("FIX", "ME")],
