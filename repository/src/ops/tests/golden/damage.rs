@@ -128,8 +128,14 @@ async fn try_one(objects: &[(Key, Bytes)], damaged: &Key, at: usize) -> bool {
     // In memory, where there is such a folder: a hundred restores would keep a disk busy.
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir_in(disk())).unwrap();
     let said = read_all(store, dir.path(), &context).await.said;
-    let names_it = said.iter().any(|s| s.contains(damaged.name()));
-    assert!(said.is_empty() || names_it || letter_of(damaged) == '-', "{context}: {said:?}");
+    let name = match letter_of(damaged) {
+        '-' => "repo",
+        // A damaged salt can't be told from another credential.
+        'k' => "domain default",
+        _ => damaged.name(),
+    };
+    let names_it = said.iter().any(|s| s.contains(name) || s.contains(damaged.name()));
+    assert!(said.is_empty() || names_it, "{context}: {said:?}");
     !said.is_empty()
 }
 
