@@ -103,6 +103,9 @@ pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
     for row in rows {
         table.add_row(row);
     }
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 2));
+    });
     let mut out: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
     if out.is_empty() {
         out.push('\n');

@@ -13,7 +13,7 @@ use repository::{Error, ErrorKind};
 use crate::app::{App, Where};
 use crate::args::{BackupArgs, Tuning};
 use crate::escape::{escape, tame};
-use crate::exit::{Exit, usage};
+use crate::exit::{Exit, is_broken_pipe, usage};
 use crate::output::{self, size};
 use crate::records::{self, BackupRecord};
 use crate::remote::Remote;
@@ -61,25 +61,35 @@ fn refuse_tuning(tuning: &Tuning) -> Result<()> {
 }
 
 /// Backs all of them up, one after the other. One that fails does not keep the others from being backed up.
-pub(super) async fn all(app: &App, by: &By, requests: Vec<BackupRequest>) -> Result<Exit> {
+pub(super) async fn all(app: &App, by: &By, requests: Vec<Result<BackupRequest>>) -> Result<Exit> {
     let mut exit = Exit::Done;
     let mut list = output::List::new(app.format());
     for request in requests {
-        let volume = request.volume.clone();
-        match one(app, by, request, &mut list).await {
-            Ok(part) => exit = exit.worse(part),
-            Err(e) => {
-                let e = e.context(format!("backup {volume}"));
-                exit = exit.worse(Exit::of_error(&e));
-                report(&e);
+        let done = match request {
+            Ok(request) => {
+                let volume = request.volume.clone();
+                one(app, by, request, &mut list).await.with_context(|| format!("backup {volume}"))
             }
-        }
+            Err(e) => Err(e.context("backup")),
+        };
+        exit = exit.worse(done.unwrap_or_else(|e| {
+            report(&e);
+            Exit::of_error(&e)
+        }));
         if app.cancel.is_cancelled() {
             break;
         }
     }
-    list.finish()?;
+    unless_closed(list.finish().map(drop))?;
     Ok(exit)
+}
+
+/// A reader of our output that went away is no reason to leave the remaining volumes without a backup.
+fn unless_closed(printed: Result<()>) -> Result<()> {
+    match printed {
+        Err(e) if is_broken_pipe(&e) => Ok(()),
+        other => other,
+    }
 }
 
 async fn one(app: &App, by: &By, request: BackupRequest, list: &mut output::List) -> Result<Exit> {
@@ -91,7 +101,7 @@ async fn one(app: &App, by: &By, request: BackupRequest, list: &mut output::List
     };
     let seconds = shown.finish().await;
     let done = done?;
-    list.push(&record(&done, seconds), text)?;
+    unless_closed(list.push(&record(&done, seconds), text))?;
     for problem in done.problems.kept() {
         tracing::warn!("{}: {}", escape(&problem.path), problem.what);
     }
@@ -141,10 +151,10 @@ fn text(r: &BackupRecord) -> String {
     out
 }
 
-/// What the arguments ask for, one request for each PATH.
-pub(super) fn requests(args: &BackupArgs, host: &str) -> Result<Vec<BackupRequest>> {
+/// What the arguments ask for, one request for each PATH; a PATH that is none fails alone.
+pub(super) fn requests(args: &BackupArgs, host: &str) -> Result<Vec<Result<BackupRequest>>> {
     let rules = rules(&args.tuning)?;
-    args.paths.iter().map(|path| request(path, args, &rules, host)).collect()
+    Ok(args.paths.iter().map(|path| request(path, args, &rules, host)).collect())
 }
 
 fn request(path: &Path, args: &BackupArgs, rules: &Rules, host: &str) -> Result<BackupRequest> {

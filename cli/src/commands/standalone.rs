@@ -203,7 +203,8 @@ fn agent_config(
         read_all: false,
     };
     let host = backup::host();
-    let volumes = backup::requests(&backup, &host)?.into_iter().map(|request| agent::VolumeLayer {
+    let requests = backup::requests(&backup, &host)?.into_iter().collect::<Result<Vec<_>>>()?;
+    let volumes = requests.into_iter().map(|request| agent::VolumeLayer {
         path: request.root,
         name: Some(request.volume),
         exclude: request.rules.exclude,

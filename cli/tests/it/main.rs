@@ -1,6 +1,7 @@
 //! The built binary as scripts see it: exit codes, standard output and standard error.
 
 mod process;
+mod round_trip;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

@@ -2,7 +2,9 @@
 
 use clap::Parser as _;
 
-use super::requests;
+use repository::ops::backup::BackupRequest;
+
+use super::requests as each;
 use crate::args::{BackupArgs, Cli, Command};
 use crate::exit::Exit;
 
@@ -12,6 +14,17 @@ fn args(words: &[&str]) -> BackupArgs {
         Command::Backup(args) => args,
         other => panic!("{other:?}"),
     }
+}
+
+fn requests(args: &BackupArgs, host: &str) -> anyhow::Result<Vec<BackupRequest>> {
+    each(args, host)?.into_iter().collect()
+}
+
+#[test]
+fn a_path_that_is_none_fails_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let both = each(&args(&[dir.path().to_str().unwrap(), "/nonexistent/folder"]), "h").unwrap();
+    assert_eq!(both.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
 }
 
 #[test]
