@@ -383,7 +383,7 @@ fn files_open_with_their_purpose() {
 
 #[test]
 fn nothing_unwraps_outside_of_tests() {
-    let files = rust_files().into_iter().filter(|f| !is_test(f)).collect();
+    let files = rust_files().into_iter().filter(|f| !is_test(f)).collect::<Vec<_>>();
     check_all(&files, |_, text| no_unwrap(text));
     let bad = ["fn f() { g().unwrap(); }", "#![allow(clippy::unwrap_used)]", "#[allow(dead_code)] fn f() {}"];
     self_test(
