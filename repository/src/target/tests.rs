@@ -1,3 +1,5 @@
+//! Nothing is written outside the target, and what is written is right.
+
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 

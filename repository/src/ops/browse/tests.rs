@@ -1,3 +1,5 @@
+//! Looking into snapshots: listing, finding, reading one file, comparing two.
+
 use futures::TryStreamExt as _;
 
 use super::*;

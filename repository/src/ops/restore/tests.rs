@@ -1,3 +1,5 @@
+//! Restores of hand-made snapshots: what comes back, what is kept, what damage costs.
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;

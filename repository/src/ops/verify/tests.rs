@@ -1,3 +1,5 @@
+//! Verify finds each kind of damage and each kind of difference, and nothing else.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

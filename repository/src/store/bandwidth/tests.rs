@@ -1,3 +1,5 @@
+//! The bandwidth limit holds over time and changes no answer.
+
 use super::*;
 use crate::store::{Op, RemoteStore};
 

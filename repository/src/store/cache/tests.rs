@@ -1,3 +1,5 @@
+//! The cache answers as its store does, whatever happens to its folder.
+
 use super::*;
 use crate::env::{Clock, SystemRandom, Timestamp};
 use crate::store::{CountedStore, Counts, Op, RemoteStore, StoreErrorKind};

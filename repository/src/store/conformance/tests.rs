@@ -1,3 +1,5 @@
+//! Every store and wrapper passes the suite, and the suite fails those that cheat.
+
 use std::time::Duration;
 
 use super::*;

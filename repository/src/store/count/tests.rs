@@ -1,3 +1,5 @@
+//! Requests, bytes and errors are counted, each once.
+
 use super::*;
 use crate::store::{Effect, Fault, FaultPlan, FaultStore, RemoteStore, StoreErrorKind};
 use futures::TryStreamExt as _;

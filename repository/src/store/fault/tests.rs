@@ -1,3 +1,5 @@
+//! Faults hit the requests that they name, and no others.
+
 use super::*;
 use crate::store::RemoteStore;
 use futures::TryStreamExt as _;

@@ -1,3 +1,5 @@
+//! Local files: atomic, durable, created once, and clear about full disks.
+
 use super::*;
 use crate::env::{Clock, SystemRandom, Timestamp};
 use futures::TryStreamExt as _;

@@ -1,3 +1,5 @@
+//! No more requests than allowed are under way at once.
+
 use super::*;
 use crate::store::{Effect, Fault, FaultPlan, FaultStore, Op, RemoteStore};
 use futures::future::join_all;

@@ -1,3 +1,5 @@
+//! The answers of remote stores, put into our terms.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! The probe passes fit stores and names what unfit ones lack.
+
 use std::sync::Arc;
 
 use super::*;

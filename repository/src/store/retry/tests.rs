@@ -1,3 +1,5 @@
+//! What may help is tried again, within bounds; what may not is not.
+
 use super::*;
 use crate::env::SystemRandom;
 use crate::store::{CountedStore, Counts, Effect, Fault, FaultPlan, FaultStore, Op, RemoteStore};

@@ -1,3 +1,5 @@
+//! URLs of stores: what opens, and how wrong ones are refused.
+
 use super::*;
 use crate::store::Op;
 use bytes::Bytes;

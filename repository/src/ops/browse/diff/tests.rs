@@ -1,3 +1,5 @@
+//! Differences of two streams: each kind of change, in order.
+
 use futures::TryStreamExt as _;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The plan of a restore, as tables: what is read together, and what is refused.
+
 use super::*;
 use crate::blob::compress::Codec;
 use crate::ids::{Place, Sid};
