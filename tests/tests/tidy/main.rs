@@ -84,9 +84,8 @@ fn self_test(rule: impl Fn(&str) -> Vec<String>, bad: &[&str], good: &[&str]) {
     }
 }
 
-/// The rules' own files, which have to spell out what they forbid.
+/// These files have to spell out what they forbid.
 const HERE: &str = "tests/tests/tidy/";
-
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
 }
@@ -140,11 +139,9 @@ fn check_all(files: &[String], rule: impl Fn(&str, &str) -> Vec<String>) {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
-/// True for files that hold tests only.
 fn is_test(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    path.starts_with("tests/")
-        || path.starts_with("benches/")
+    ["tests/", "benches/"].iter().any(|f| path.starts_with(f))
         || path.contains("/tests/")
         || matches!(name, "tests.rs" | "testing.rs" | "sample.rs")
 }
@@ -461,7 +458,7 @@ fn no_traces_of_a_machine() {
 
 #[test]
 fn nothing_is_left_open() {
-    let others: Vec<String> = rust_files().into_iter().filter(|f| !f.starts_with(HERE)).collect();
+    let others = rust_files().into_iter().filter(|f| !f.starts_with(HERE)).collect::<Vec<_>>();
     check_all(&others, |_, text| todo_names_issue(text));
     self_test(
         todo_names_issue,
