@@ -1,3 +1,5 @@
+//! Nothing leaves the target folder, whatever is planted in it; files get all that they had.
+
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 

@@ -1,3 +1,5 @@
+//! Listing, finding, reading and comparing over a small repository made by hand.
+
 use futures::TryStreamExt as _;
 
 use super::*;

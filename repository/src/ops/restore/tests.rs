@@ -1,3 +1,5 @@
+//! Restores of hand-made snapshots into empty, filled and hostile targets.
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! Sound snapshots pass; each kind of damage and difference is told by name.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

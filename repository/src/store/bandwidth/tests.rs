@@ -1,3 +1,5 @@
+//! How long objects have to wait under a bound, by a clock that stands still.
+
 use super::*;
 use crate::store::{Op, RemoteStore};
 

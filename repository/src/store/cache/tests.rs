@@ -1,3 +1,5 @@
+//! What is fetched once, what is always asked, and what a damaged cache does.
+
 use super::*;
 use crate::env::{Clock, SystemRandom, Timestamp};
 use crate::store::{CountedStore, Counts, Op, RemoteStore, StoreErrorKind};

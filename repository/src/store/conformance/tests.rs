@@ -1,3 +1,5 @@
+//! Every store and every wrapper passes the suite; stores that break a promise are found.
+
 use std::time::Duration;
 
 use super::*;

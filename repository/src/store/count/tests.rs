@@ -1,3 +1,5 @@
+//! Every request is counted, failed ones too.
+
 use super::*;
 use crate::store::{Effect, Fault, FaultPlan, FaultStore, RemoteStore, StoreErrorKind};
 use futures::TryStreamExt as _;

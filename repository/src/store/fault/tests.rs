@@ -1,3 +1,5 @@
+//! Faults happen at the request that was named, and only there.
+
 use super::*;
 use crate::store::RemoteStore;
 use futures::TryStreamExt as _;

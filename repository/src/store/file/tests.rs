@@ -1,3 +1,5 @@
+//! The folder store: conformance, races between writers, and what a crash leaves behind.
+
 use super::*;
 use crate::env::{Clock, SystemRandom, Timestamp};
 use futures::TryStreamExt as _;

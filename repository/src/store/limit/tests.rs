@@ -1,3 +1,5 @@
+//! No more requests at once than allowed, and none is lost.
+
 use super::*;
 use crate::store::{Effect, Fault, FaultPlan, FaultStore, Op, RemoteStore};
 use futures::future::join_all;

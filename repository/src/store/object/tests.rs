@@ -1,3 +1,5 @@
+//! How foreign statuses, deadlines and listings are understood.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Fit stores pass; each unfit one is refused by what it lacks.
+
 use std::sync::Arc;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What is tried again, how often, and how a lost reply is understood.
+
 use super::*;
 use crate::env::SystemRandom;
 use crate::store::{CountedStore, Counts, Effect, Fault, FaultPlan, FaultStore, Op, RemoteStore};

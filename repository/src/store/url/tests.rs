@@ -1,3 +1,5 @@
+//! Which text names which store, and what is refused.
+
 use super::*;
 use crate::store::Op;
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! Two streams of entries merged: each difference once, in stream order.
+
 use futures::TryStreamExt as _;
 
 use super::*;

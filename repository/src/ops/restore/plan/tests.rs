@@ -1,3 +1,5 @@
+//! The plan alone: which pack is read when, and how neighbours share a request.
+
 use super::*;
 use crate::blob::compress::Codec;
 use crate::ids::{Place, Sid};
