@@ -20,7 +20,7 @@ impl Home {
         std::fs::write(home.path("data/sub/a.txt"), "first\n").unwrap();
         std::fs::write(
             home.path("data/big"),
-            (0..3_000_000u32).map(|n| (n * n >> 7) as u8).collect::<Vec<_>>(),
+            (0..3_000_000u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect::<Vec<_>>(),
         )
         .unwrap();
         std::fs::write(home.path("data").join(OsStr::from_bytes(b"odd\xff\n")), "odd").unwrap();
