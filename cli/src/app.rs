@@ -19,7 +19,7 @@ use service::tls::ClientFiles;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Global, OutputFormat};
-use crate::exit::usage;
+use crate::exit::{Usage, usage};
 use crate::key::{self, KeySource};
 use crate::progress::{Show, Shown};
 use crate::remote::Remote;
@@ -41,27 +41,36 @@ pub(crate) struct App {
     pub(crate) global: Global,
     pub(crate) env: Env,
     pub(crate) cancel: CancellationToken,
-    place: Option<Where>,
+    /// Judged when it is asked for: an agent needs both, and asks for neither.
+    place: Result<Option<Where>, Usage>,
     key: KeySource,
 }
 
 impl App {
     /// Sets up; must run inside the runtime.
     pub(crate) fn new(matches: &ArgMatches, global: Global) -> Result<Self> {
-        let global = without_empty(global);
+        let mut global = without_empty(global);
         let cancel = CancellationToken::new();
         signals::watch(cancel.clone())?;
         let place =
-            choose(matches, ("repo", global.repo.clone()), ("coordinator", global.coordinator.clone()))?;
-        let place =
-            place.map(|(first, text)| if first { Where::Repo(text) } else { Where::Coordinator(text) });
+            choose(matches, ("repo", global.repo.clone()), ("coordinator", global.coordinator.clone())).map(
+                |chosen| {
+                    chosen.map(|(repo, url)| if repo { Where::Repo(url) } else { Where::Coordinator(url) })
+                },
+            );
         let files =
-            (("passphrase_file", global.passphrase_file.clone()), ("key_file", global.key_file.clone()));
+            (("passphrase_file", global.passphrase_file.take()), ("key_file", global.key_file.take()));
         let key = match choose(matches, files.0, files.1)? {
             Some((true, path)) => KeySource::PassphraseFile(path),
             Some((false, path)) => KeySource::KeyFile(path),
             None => KeySource::Prompt,
         };
+        // What lost is gone, for the servers too.
+        match &key {
+            KeySource::PassphraseFile(path) => global.passphrase_file = Some(path.clone()),
+            KeySource::KeyFile(path) => global.key_file = Some(path.clone()),
+            KeySource::Prompt => {}
+        }
         Ok(Self { global, env: Env::system(), cancel, place, key })
     }
 
@@ -71,9 +80,11 @@ impl App {
 
     /// Where the command works; one of the two has to be given.
     pub(crate) fn place(&self) -> Result<&Where> {
-        self.place.as_ref().ok_or_else(|| {
-            usage("no repository given: pass --repo URL (or --coordinator URL), or set HOLDFAST_REPO")
-        })
+        let missing = "no repository given: pass --repo URL (or --coordinator URL), or set HOLDFAST_REPO";
+        match &self.place {
+            Ok(place) => place.as_ref().ok_or_else(|| usage(missing)),
+            Err(clash) => Err(clash.clone().into()),
+        }
     }
 
     /// The domain.
@@ -202,7 +213,7 @@ fn choose<T>(
     matches: &ArgMatches,
     first: (&str, Option<T>),
     second: (&str, Option<T>),
-) -> Result<Option<(bool, T)>> {
+) -> Result<Option<(bool, T)>, Usage> {
     let is_flag = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
     match (first.1, second.1) {
         (None, None) => Ok(None),
@@ -212,7 +223,7 @@ fn choose<T>(
         (Some(_), Some(b)) if is_flag(second.0) && !is_flag(first.0) => Ok(Some((false, b))),
         _ => {
             let flag = |id: &str| format!("--{}", id.replace('_', "-"));
-            Err(usage(format!("both {} and {} are given; which one?", flag(first.0), flag(second.0))))
+            Err(Usage(format!("both {} and {} are given; which one?", flag(first.0), flag(second.0))))
         }
     }
 }

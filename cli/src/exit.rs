@@ -24,7 +24,7 @@ pub enum Exit {
 }
 
 /// A command line that clap accepts and that makes no sense all the same.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Usage(pub String);
 
 impl std::fmt::Display for Usage {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use proto::convert::{
-    change_from_wire, entry_from_wire, error_from_status, existing_to_wire, failure_from_wire,
-    figures_from_wire, problems_from_wire, result_from_wire, snapshot_from_wire,
+    ERROR_KIND_KEY, change_from_wire, entry_from_wire, error_from_status, existing_to_wire,
+    failure_from_wire, figures_from_wire, problems_from_wire, result_from_wire, snapshot_from_wire,
 };
 use proto::job::{Failure, JobResult};
 use proto::v1::holdfast_client::HoldfastClient;
@@ -157,7 +157,7 @@ impl Remote {
         loop {
             match self.watch_once(run_id.clone(), &mut figures, task).await {
                 Ok(Some(result)) => return result,
-                Err(status) if status.code() != Code::Unavailable || failures >= RECONNECTS_MAX => {
+                Err(status) if !is_lost(&status) || failures >= RECONNECTS_MAX => {
                     return Err(wrong(status));
                 }
                 Ok(None) | Err(_) => {
@@ -197,6 +197,13 @@ fn outcome(run: v1::Run) -> Result<JobResult> {
         (None, RunState::Cancelled) => Err(Error::new(ErrorKind::Cancelled, "the run was cancelled")),
         (None, _) => Err(Error::new(ErrorKind::Internal, "the run failed, and nobody said why")),
     }
+}
+
+/// True when the connection broke: the coordinator itself always says the kind of its errors.
+fn is_lost(status: &Status) -> bool {
+    let broken =
+        matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled);
+    broken && !status.metadata().contains_key(ERROR_KIND_KEY)
 }
 
 fn entries(batches: Streaming<v1::EntryBatch>) -> ResultStream<Entry> {

@@ -1,12 +1,13 @@
 //! What a run's end means for the exit code.
 
-use proto::convert::result_to_wire;
+use proto::convert::{error_to_status, result_to_wire};
 use proto::job::{Failure, JobResult};
 use proto::v1::{self, RunState};
-use repository::ErrorKind;
 use repository::monitor::{Figures, Monitor};
+use repository::{Error, ErrorKind};
+use tonic::Status;
 
-use super::{outcome, raise};
+use super::{is_lost, outcome, raise};
 
 fn run(state: RunState, failure: Option<ErrorKind>) -> v1::Run {
     let failure = failure.map(|kind| Failure { kind, what: "why".to_owned() });
@@ -22,6 +23,14 @@ fn the_kind_of_a_failure_survives() {
     }
     assert_eq!(outcome(run(RunState::Cancelled, None)).unwrap_err().kind(), ErrorKind::Cancelled);
     assert_eq!(outcome(run(RunState::Failed, None)).unwrap_err().kind(), ErrorKind::Internal);
+}
+
+#[test]
+fn a_broken_connection_is_no_answer() {
+    assert!(is_lost(&Status::unknown("h2 protocol error")));
+    assert!(is_lost(&Status::unavailable("tcp connect error")));
+    assert!(!is_lost(&error_to_status(&Error::new(ErrorKind::Internal, "a bug"))));
+    assert!(!is_lost(&Status::not_found("no run")));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod process;
 mod round_trip;
+mod servers;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

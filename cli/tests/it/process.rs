@@ -35,6 +35,14 @@ impl Holdfast {
         command
     }
 
+    /// The command as a direct child, to be killed by its test.
+    pub(crate) fn server(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+        command.args(words).current_dir(&self.folder).env_clear().env("HOME", &self.folder);
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        command
+    }
+
     pub(crate) fn run(&self, words: &[&str]) -> Ran {
         let output = self.command(words).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();

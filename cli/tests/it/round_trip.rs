@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -25,6 +26,7 @@ impl Home {
         .unwrap();
         std::fs::write(home.path("data").join(OsStr::from_bytes(b"odd\xff\n")), "odd").unwrap();
         std::fs::write(home.path("pass"), "correct horse\n").unwrap();
+        std::fs::set_permissions(home.path("pass"), std::fs::Permissions::from_mode(0o600)).unwrap();
         home.run(&["init"]).ok();
         home
     }
@@ -150,7 +152,6 @@ fn a_closed_standard_output_is_no_failure() {
 
 #[test]
 fn standalone_once_makes_a_private_key_outside_the_store_and_never_a_second_one() {
-    use std::os::unix::fs::PermissionsExt as _;
     let home = Home::new();
     let once = || Holdfast::new(home.0.path()).run(&["standalone", "--once", "--data-dir", "own", "data"]);
     let first = once();
