@@ -1,5 +1,7 @@
 //! The built binary as scripts see it: exit codes, standard output and standard error.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
 mod process;
 mod round_trip;
 mod servers;

@@ -90,7 +90,11 @@ impl BlobReader {
         let cached = lock(&self.groups).get(&(open.id, info.group));
         let data = match cached {
             Some(data) => data,
-            None => self.read_along(&open, info.group).await?,
+            // Damage of a group that was only read along must not hide a healthy one.
+            None => match self.read_along(&open, info.group, READ_AHEAD_BYTES).await {
+                Err(e) if e.kind() == ErrorKind::Damaged => self.read_along(&open, info.group, 0).await?,
+                other => other?,
+            },
         };
         let at = (blob.place.ordinal - data.first_ordinal) as usize;
         data.blobs.get(at).map(|(_, bytes)| bytes.clone()).ok_or_else(|| internal("a group lacks its blob"))
@@ -109,10 +113,10 @@ impl BlobReader {
         Ok(out)
     }
 
-    async fn read_along(&self, open: &Arc<OpenPack>, group: u32) -> Result<Arc<GroupData>> {
+    async fn read_along(&self, open: &Arc<OpenPack>, group: u32, ahead: u64) -> Result<Arc<GroupData>> {
         let first = open.footer.groups[group as usize].at;
         let more = open.footer.groups.iter().enumerate().skip(group as usize + 1);
-        let near = more.take_while(|(_, g)| g.at + u64::from(g.stored) <= first + READ_AHEAD_BYTES);
+        let near = more.take_while(|(_, g)| g.at + u64::from(g.stored) <= first + ahead);
         let mut wanted = vec![group];
         wanted.extend(near.filter_map(|(i, _)| u32::try_from(i).ok()));
         let mut found = None;

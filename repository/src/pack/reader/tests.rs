@@ -118,6 +118,17 @@ async fn every_flipped_byte_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_damaged_neighbour_hides_no_healthy_blob() {
+    let s = setup();
+    let (pack, refs, plain) = build(&s.keys, &[vec![100_000], vec![100_000]]);
+    let mut bytes = pack.bytes.to_vec();
+    bytes[150_000] ^= 1;
+    put(&s, &pack, Bytes::from(bytes)).await;
+    assert_eq!(s.reader.get(refs[0]).await.unwrap(), plain[0]);
+    assert_eq!(s.reader.get(refs[1]).await.unwrap_err().kind(), ErrorKind::Damaged);
+}
+
+#[tokio::test]
 async fn missing_cut_and_foreign_packs_are_named() {
     let s = setup();
     let (pack, refs, _) = build(&s.keys, &[vec![100_000]]);
