@@ -120,7 +120,7 @@ async fn every_flipped_byte_is_noticed() {
 #[tokio::test]
 async fn a_damaged_neighbour_hides_no_healthy_blob() {
     let s = setup();
-    let (pack, refs, plain) = build(&s.keys, &[vec![100_000], vec![100_000]]);
+    let (pack, refs, plain) = build(&s.keys, &vec![vec![100_000]; 20]);
     let mut bytes = pack.bytes.to_vec();
     bytes[150_000] ^= 1;
     put(&s, &pack, Bytes::from(bytes)).await;
