@@ -9,8 +9,7 @@ use crate::error::Context as _;
 use crate::ids::{Generation, Sid, hex};
 use crate::index::objects::Objects;
 use crate::layout::Layout;
-use crate::manifest::summary::PackUse;
-use crate::manifest::{Manifest, Summary, summary};
+use crate::manifest::Manifest;
 use crate::ops::Repository;
 use crate::session::history::{self, Found, History};
 use crate::{Error, ErrorKind, Result};
@@ -143,23 +142,6 @@ async fn get_by_prefix(objects: &Objects, spec: &str, volume: Option<&str>) -> R
         };
         Error::new(ErrorKind::NotFound, what)
     })
-}
-
-/// The packs that a snapshot needs, with the blobs needed of each. Summary pieces, which no summary can name, are left
-/// out: see [`Summary::pieces`].
-pub async fn summary(repo: &Repository, manifest: &Manifest) -> Result<Vec<PackUse>> {
-    let decode =
-        |bytes: &[u8]| summary::decode(bytes).context(ErrorKind::Damaged, || "read the summary".to_owned());
-    match &manifest.summary {
-        Summary::Inline(bytes) => decode(bytes),
-        Summary::Pieces(pieces) => {
-            let mut uses = Vec::new();
-            for piece in pieces {
-                uses.extend(decode(&repo.reader().get(*piece).await?)?);
-            }
-            Ok(uses)
-        }
-    }
 }
 
 /// Figures of the whole repository.

@@ -88,7 +88,7 @@ async fn find_parent(
     let found = session.find_parent(&request.volume, repo.cache_dir.as_deref()).await?;
     let Some((id, manifest)) = found else { return Ok(None) };
     let snapshot = Snapshot { id, manifest };
-    let uses = crate::ops::snapshots::summary(repo, &snapshot.manifest).await?;
+    let uses = summary::load(&snapshot.manifest.summary, &repo.reader()).await?;
     Ok(Some(ParentSnapshot::check(snapshot, &uses, session).await?))
 }
 

@@ -12,7 +12,8 @@ async fn a_missing_pack_is_named_and_the_rest_restored() {
     fs::write(v.join("kept"), b"inline content").unwrap();
     fs::write(v.join("lost"), noise(1, 100_000)).unwrap();
     let report = w.back_up().await;
-    let uses = snapshots::summary(&w.repo, &report.snapshot.manifest).await.unwrap();
+    let uses =
+        crate::manifest::summary::load(&report.snapshot.manifest.summary, &w.repo.reader()).await.unwrap();
     let data = uses.iter().map(|u| u.pack).max_by_key(|p| p.bytes).unwrap();
     w.repo.store.delete(&w.repo.layout.pack(data.id)).await.unwrap();
     // The reader of a new process knows nothing of the pack.
