@@ -52,9 +52,9 @@ impl Excludes {
             return false;
         }
         let Ok((fd, stat)) = dir.open_any(CACHE_TAG) else { return false };
-        let mut start = [0; CACHE_SIGNATURE.len()];
+        let mut start = Vec::new();
         is_file(&stat)
-            && super::opened::read_at(&fd, &mut start, 0) == Ok(start.len())
+            && super::opened::read_at(&fd, &mut start, CACHE_SIGNATURE.len(), 0).is_ok()
             && start == *CACHE_SIGNATURE
     }
 }

@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{self, Advice, SeekFrom};
 use rustix::io::{self, Errno};
 
@@ -63,9 +64,10 @@ impl OpenedFile {
         xattrs::of_open(self.fd.as_fd(), &self.path)
     }
 
-    /// Fills `out` from `offset` on; fewer bytes come only at the end of the file.
-    pub fn read_at(&self, out: &mut [u8], offset: u64) -> Result<usize, SourceError> {
-        read_at(&self.fd, out, offset).map_err(|e| SourceError::errno("read", &self.path, e))
+    /// Appends up to `bytes` bytes from `offset` on to `out`, and says how many; fewer come only at the end of the file.
+    /// The memory is not cleared first, which would cost as much as the reading.
+    pub fn read_at(&self, out: &mut Vec<u8>, bytes: usize, offset: u64) -> Result<usize, SourceError> {
+        read_at(&self.fd, out, bytes, offset).map_err(|e| SourceError::errno("read", &self.path, e))
     }
 
     /// True if size or times are no longer these: what was read may be a mixture.
@@ -162,17 +164,19 @@ pub(super) fn open(dir: &handle::DirHandle, path: &[u8], ino: u64) -> Result<Ope
     Ok(OpenedFile::new(fd, stat, path))
 }
 
-pub(super) fn read_at(fd: &OwnedFd, out: &mut [u8], offset: u64) -> Result<usize, Errno> {
-    let mut done = 0;
-    while done < out.len() {
-        match io::pread(fd, &mut out[done..], offset.saturating_add(done as u64)) {
+pub(super) fn read_at(fd: &OwnedFd, out: &mut Vec<u8>, bytes: usize, offset: u64) -> Result<usize, Errno> {
+    let start = out.len();
+    out.reserve_exact(bytes);
+    while out.len() - start < bytes {
+        let at = offset.saturating_add((out.len() - start) as u64);
+        match io::pread(fd, spare_capacity(out), at) {
             Ok(0) => break,
-            Ok(n) => done += n,
-            Err(Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(e),
         }
     }
-    Ok(done)
+    out.truncate(start + bytes);
+    Ok(out.len() - start)
 }
 
 #[cfg(test)]

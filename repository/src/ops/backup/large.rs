@@ -193,13 +193,14 @@ async fn read_and_compare(
     let bytes = usize::try_from(range.bytes).context(ErrorKind::Internal, || "slab".to_owned())?;
     let share = reading.memory(bytes).await?;
     let read = move || {
-        let mut buffer = vec![0; bytes];
-        let n = file.read_at(&mut buffer, range.offset)?;
+        let mut buffer = Vec::with_capacity(bytes);
+        let n = file.read_at(&mut buffer, bytes, range.offset)?;
+        // What is missing at the end is zero; the file counts as changed then.
+        buffer.resize(bytes, 0);
         Ok((buffer, n))
     };
     let read =
         tokio::task::spawn_blocking(read).await.context(ErrorKind::Internal, || "read a file".to_owned())?;
-    // What is missing at the end stays zero; the file counts as changed then.
     let (buffer, n) = read.map_err(Failure::Source)?;
     reading.monitor.bytes_read.add(n as u64);
     let data = Bytes::from_owner(Held { bytes: buffer, _share: share });

@@ -127,10 +127,7 @@ fn read_once(file: &OpenedFile, path: &[u8]) -> Result<Read, SourceError> {
             stretches.push((segment.bytes, false));
             continue;
         }
-        let start = data.len();
-        data.resize(start + usize::try_from(segment.bytes).unwrap_or(0), 0);
-        let n = file.read_at(&mut data[start..], segment.offset)?;
-        data.truncate(start + n);
+        let n = file.read_at(&mut data, usize::try_from(segment.bytes).unwrap_or(0), segment.offset)?;
         if n > 0 {
             stretches.push((n as u64, true));
         }

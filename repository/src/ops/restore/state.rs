@@ -177,6 +177,8 @@ pub(crate) struct FileJob {
     /// Slices still to come, and one more as long as not all of them are planned.
     remaining: AtomicU64,
     stage: Mutex<Stage>,
+    /// One write at a time: the kernel lets no two in, and waits for its turn by spinning.
+    writing: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -191,7 +193,7 @@ enum Stage {
 impl FileJob {
     pub(crate) fn new(path: Vec<u8>, meta: Meta, size: u64, naming: Naming, whole: bool) -> Arc<Self> {
         let (remaining, stage) = (AtomicU64::new(1), Mutex::new(Stage::Waiting));
-        Arc::new(Self { path, meta, size, naming, whole, remaining, stage })
+        Arc::new(Self { path, meta, size, naming, whole, remaining, stage, writing: Mutex::default() })
     }
 
     /// Counts slices that will come.
@@ -235,7 +237,10 @@ impl FileJob {
 
     fn write_part(self: &Arc<Self>, state: &State, at: u64, bytes: &[u8]) -> TargetResult<()> {
         match self.open(state)? {
-            Some(file) => file.write_at(bytes, at),
+            Some(file) => {
+                let _turn = lock(&self.writing);
+                file.write_at(bytes, at)
+            }
             None => Ok(()),
         }
     }

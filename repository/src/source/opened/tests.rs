@@ -30,14 +30,22 @@ fn reads_by_position_and_tells_the_end() {
     fs::write(dir.path().join("f"), &content).unwrap();
     let file = open(dir.path(), "f");
     assert_eq!(file.size(), 3_000_000);
-    let mut all = vec![0; 3_000_100];
-    assert_eq!(file.read_at(&mut all, 0).unwrap(), 3_000_000);
-    assert_eq!(all[..3_000_000], content);
-    let mut part = [0; 10];
-    assert_eq!(file.read_at(&mut part, 2_999_995).unwrap(), 5);
-    assert_eq!(part[..5], content[2_999_995..]);
-    assert_eq!(file.read_at(&mut part, 4_000_000).unwrap(), 0);
-    assert_eq!(file.read_at(&mut [], 0).unwrap(), 0);
+    let mut all = Vec::new();
+    assert_eq!(file.read_at(&mut all, 3_000_100, 0).unwrap(), 3_000_000);
+    assert_eq!(all, content);
+    let mut part = b"kept".to_vec();
+    assert_eq!(file.read_at(&mut part, 10, 2_999_995).unwrap(), 5);
+    assert_eq!((&part[..4], &part[4..]), (&b"kept"[..], &content[2_999_995..]));
+    let mut roomy = Vec::with_capacity(100);
+    assert_eq!(
+        file.read_at(&mut roomy, 10, 7).unwrap(),
+        10,
+        "not more than asked for, whatever room there is"
+    );
+    assert_eq!(roomy, content[7..17]);
+    assert_eq!(file.read_at(&mut part, 10, 4_000_000).unwrap(), 0);
+    assert_eq!(file.read_at(&mut part, 0, 0).unwrap(), 0);
+    assert_eq!(part.len(), 9);
     assert_eq!(file.segments().collect::<Vec<_>>(), [Segment { offset: 0, bytes: 3_000_000, data: true }]);
 }
 
@@ -93,8 +101,7 @@ fn changes_show() {
     fs::write(&path, "before").unwrap();
     let file = open(dir.path(), "f");
     let (meta, size) = (file.meta().clone(), file.size());
-    let mut buffer = [0; 6];
-    file.read_at(&mut buffer, 0).unwrap();
+    file.read_at(&mut Vec::new(), 6, 0).unwrap();
     assert!(!file.changed_since(&meta, size).unwrap(), "reading changes nothing");
     // The kernel's clock moves in ticks of some milliseconds: wait for the next one by looking.
     loop {
@@ -117,8 +124,7 @@ fn a_file_that_shrinks_ends_early() {
     fs::write(&path, vec![1; 100_000]).unwrap();
     let file = open(dir.path(), "f");
     OpenOptions::new().write(true).open(&path).unwrap().set_len(10).unwrap();
-    let mut buffer = vec![0; 100_000];
-    assert_eq!(file.read_at(&mut buffer, 0).unwrap(), 10);
+    assert_eq!(file.read_at(&mut Vec::new(), 100_000, 0).unwrap(), 10);
     assert_eq!(file.segments().map(|s| s.bytes).sum::<u64>(), 100_000, "the segments of the size that was");
     assert!(file.changed_since(file.meta(), file.size()).unwrap());
 }
