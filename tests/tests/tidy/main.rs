@@ -60,6 +60,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("coordinator", &["repository", "proto", "service"]),
     ("cli", &["sys", "repository", "proto", "service", "agent", "coordinator"]),
     ("tests", &["sys", "repository", "proto", "service", "agent", "coordinator", "cli"]),
+    ("tests/protocol", &[]),
     ("benches", &["sys", "repository", "proto", "cli"]),
 ];
 

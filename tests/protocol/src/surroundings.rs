@@ -1,0 +1,64 @@
+//! What others do at any time: forget, tidy up what a `done` froze, damage.
+
+use crate::config::{Config, Feature, Mutation};
+use crate::state::{Label, NONE, READER_SID, State, Steps, holds};
+
+/// What may happen next.
+pub(crate) fn steps(config: &Config, state: &State, out: &mut Steps) {
+    forget(config, state, out);
+    if config.has(Feature::Tidy) {
+        tidy(config, state, out);
+    }
+    if config.has(Feature::Damage) {
+        damage(state, out);
+    }
+}
+
+fn forget(config: &Config, state: &State, out: &mut Steps) {
+    let last = if config.has(Feature::ForgetAll) { READER_SID } else { 1 };
+    for sid in 0..last {
+        let stored = state.sids[sid];
+        let number = u8::try_from(sid).unwrap_or(NONE);
+        if stored.committed() && !stored.marked() && !state.is_void(number, state.done) {
+            let mut next = *state;
+            next.sids[sid].forget();
+            out.push((Label("forget snapshot", NONE, number), next));
+        }
+    }
+}
+
+/// Registrations go before outcomes: a reader's would count as open again.
+fn tidy(config: &Config, state: &State, out: &mut Steps) {
+    let catalogue = state.dones[usize::from(state.done)].catalogue;
+    for (sid, number) in state.sids.iter().zip(0..) {
+        if !state.is_frozen(sid.base, state.done) || holds(catalogue, number) {
+            continue;
+        }
+        let mut tidied = |what, change: &dyn Fn(&mut crate::state::Sid)| {
+            let mut next = *state;
+            change(&mut next.sids[usize::from(number)]);
+            out.push((Label(what, NONE, number), next));
+        };
+        let open_reader = usize::from(number) == READER_SID && config.lacks(Mutation::TidyOpenReaders);
+        if sid.registered() && (sid.closed() || open_reader) {
+            tidied("delete the registration of", &|s| s.unregister());
+        }
+        if !sid.registered() && sid.closed() {
+            tidied("delete the outcome of", &|s| s.delete_outcome());
+        }
+        if sid.marked() {
+            tidied("delete the marker of", &|s| s.delete_marker());
+        }
+    }
+}
+
+fn damage(state: &State, out: &mut Steps) {
+    let mut next = *state;
+    if !state.damaged {
+        next.damaged = true;
+        out.push((Label("blob 0 is damaged in pack", NONE, 0), next));
+    } else if !state.quarantined {
+        next.quarantined = true;
+        out.push((Label("verify quarantines pack", NONE, 0), next));
+    }
+}
