@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod monitor;
 pub mod ops;
 pub mod pack;
+pub mod retention;
 pub mod session;
 pub mod source;
 pub mod store;

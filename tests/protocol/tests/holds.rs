@@ -79,7 +79,7 @@ fn wide_searches() {
         return;
     }
     holds("two sessions, three generations", &Config::new(&[X, X], 1, 3));
-    holds("two sessions that rebase", &Config::new(&[X, X], 1, 3).with(&[Rebase, ForgetAll]));
+    holds("two sessions that rebase", &Config::new(&[X, X], 1, 2).with(&[Rebase, ForgetAll]));
     holds("two sessions, two collectors", &Config::new(&[X, X], 2, 1).with(&[ForgetAll]));
     holds("two collectors, three generations", &Config::new(&[X], 2, 3).attempts(1));
     holds("two sessions, tidied", &Config::new(&[X, X], 1, 2).with(&[Tidy, Parent]).attempts(1));

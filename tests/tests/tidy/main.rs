@@ -43,6 +43,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("items", &["blob", "codec", "env", "error", "ids", "items::entry", "keys", "limits", "pack"]),
     ("manifest", &["blob", "codec", "env", "error", "ids", "items", "keys", "limits", "pack"]),
+    ("retention", &["env", "ids"]),
     ("session", &["*"]),
     ("ops", &["*"]),
 ];
