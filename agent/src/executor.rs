@@ -49,7 +49,7 @@ impl RepositoryExecutor {
     /// Opens the repository; blobs are looked up at the coordinator, and locally while it is away.
     pub async fn open(config: &Config, metrics: &Metrics, env: &Env) -> Result<Self> {
         let repo = config.repository.open(metrics.store.clone(), Probe::Skip, env).await?;
-        let local = service::repo::open_index(&repo)?;
+        let local = service::repo::open_index(&repo);
         let lookup = RemoteLookup::new(config.coordinator.clone(), local, metrics.clone());
         Ok(Self::new(config, repo, Arc::new(lookup)))
     }

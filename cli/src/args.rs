@@ -8,6 +8,7 @@ mod work;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use repository::ids::DomainName;
 
@@ -53,22 +54,22 @@ pub struct Global {
     #[arg(
         long,
         global = true,
-        env = "HOLDFAST_PASSPHRASE_FILE",
+        env = "HOLDFAST_PASSPHRASE_FILE", value_parser = path(),
         value_name = "FILE",
         help_heading = "Where"
     )]
     pub passphrase_file: Option<PathBuf>,
     /// Read the key from this file: 32 bytes, or 64 hex digits
-    #[arg(long, global = true, env = "HOLDFAST_KEY_FILE", value_name = "FILE", help_heading = "Where")]
+    #[arg(long, global = true, env = "HOLDFAST_KEY_FILE", value_parser = path(), value_name = "FILE", help_heading = "Where")]
     pub key_file: Option<PathBuf>,
     /// Keep caches in this folder [default: holdfast in the XDG cache folder]; deleting it loses nothing
-    #[arg(long, global = true, env = "HOLDFAST_CACHE_DIR", value_name = "DIR", help_heading = "Where")]
+    #[arg(long, global = true, env = "HOLDFAST_CACHE_DIR", value_parser = path(), value_name = "DIR", help_heading = "Where")]
     pub cache_dir: Option<PathBuf>,
     /// The coordinator's bearer token is in this file
     #[arg(
         long,
         global = true,
-        env = "HOLDFAST_TOKEN_FILE",
+        env = "HOLDFAST_TOKEN_FILE", value_parser = path(),
         value_name = "FILE",
         help_heading = "Connection"
     )]
@@ -77,7 +78,7 @@ pub struct Global {
     #[arg(
         long,
         global = true,
-        env = "HOLDFAST_TLS_CA_FILE",
+        env = "HOLDFAST_TLS_CA_FILE", value_parser = path(),
         value_name = "FILE",
         help_heading = "Connection"
     )]
@@ -86,7 +87,7 @@ pub struct Global {
     #[arg(
         long,
         global = true,
-        env = "HOLDFAST_TLS_CERT_FILE",
+        env = "HOLDFAST_TLS_CERT_FILE", value_parser = path(),
         value_name = "FILE",
         help_heading = "Connection"
     )]
@@ -95,7 +96,7 @@ pub struct Global {
     #[arg(
         long,
         global = true,
-        env = "HOLDFAST_TLS_KEY_FILE",
+        env = "HOLDFAST_TLS_KEY_FILE", value_parser = path(),
         value_name = "FILE",
         help_heading = "Connection"
     )]
@@ -115,6 +116,11 @@ pub struct Global {
     /// Log errors only, show no progress
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
     pub quiet: bool,
+}
+
+/// A path that may be empty: an empty environment variable counts as unset.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// How results are printed.

@@ -105,10 +105,12 @@ pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
     {
         return Some(text);
     }
-    let kind =
-        error.chain().find_map(|l| l.downcast_ref::<repository::Error>()).map(repository::Error::kind)?;
-    match kind {
+    let kinds =
+        || error.chain().filter_map(|l| l.downcast_ref::<repository::Error>()).map(repository::Error::kind);
+    match kinds().next()? {
         ErrorKind::Key => Some("check --passphrase-file or --key-file; nothing was changed"),
+        // What is missing has been named, and how to make it.
+        ErrorKind::Store if kinds().any(|kind| kind == ErrorKind::NotFound) => None,
         ErrorKind::Store => Some(
             "check the store, its credentials and the network; a backup started again uploads only what is missing",
         ),
@@ -118,6 +120,9 @@ pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
         ErrorKind::Fenced | ErrorKind::Cancelled => {
             Some("run it again: what was uploaded is found, not uploaded twice")
         }
+        ErrorKind::Target if is_full(error) => Some(
+            "free or add space below TARGET, then run it again with --existing if-changed: it goes on where it stopped",
+        ),
         ErrorKind::Internal => Some("this is a bug in Holdfast; please report the line above"),
         ErrorKind::Input
         | ErrorKind::NotFound
@@ -125,6 +130,13 @@ pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
         | ErrorKind::Target
         | ErrorKind::Refused => None,
     }
+}
+
+/// True when a disk, a quota or the limit on file sizes is at the bottom of it.
+fn is_full(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let kinds = error.chain().filter_map(|l| l.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    kinds.into_iter().any(|kind| matches!(kind, StorageFull | QuotaExceeded | FileTooLarge))
 }
 
 fn store_hint(kind: StoreErrorKind) -> Option<&'static str> {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -15,6 +16,9 @@ use crate::{commands, logs};
 const ASYNC_THREADS: usize = 2;
 /// Threads for blocking reads and writes.
 const BLOCKING_THREADS_MAX: usize = 64;
+
+/// How long blocking calls may go on after a command's end.
+const END_TIME: Duration = Duration::from_secs(2);
 
 /// Runs the program.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -58,14 +62,15 @@ fn run(matches: &clap::ArgMatches, cli: Cli) -> Result<Exit> {
         let app = App::new(matches, cli.global)?;
         Box::pin(commands::run(&app, cli.command)).await
     });
-    // A blocking read that hangs (a dead network file system) must not keep the process.
-    runtime.shutdown_background();
+    // An object that is being written to a folder gets a moment, so that no unfinished file stays. A read that hangs (a
+    // dead network file system) must not keep the process.
+    runtime.shutdown_timeout(END_TIME);
     result
 }
 
 /// One line with the whole chain, one with what to do.
 pub(crate) fn report(error: &anyhow::Error) {
-    logs::say(&format!("holdfast: {error:#}"));
+    logs::say(&format!("holdfast: {}", repository::error::one_line(error.as_ref())));
     if let Some(text) = hint(error) {
         logs::say(&format!("  hint: {text}"));
     }

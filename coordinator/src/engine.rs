@@ -51,7 +51,7 @@ impl RepositoryEngine {
     /// Probes the store, refuses an unfit one, and opens the repository and its index.
     pub async fn open(settings: &Settings, counts: Arc<Counts>, env: &Env) -> Result<Self> {
         let repo = settings.open(counts, Probe::Run, env).await?;
-        let index = service::repo::open_index(&repo)?;
+        let index = service::repo::open_index(&repo);
         Ok(Self::new(repo, index))
     }
 

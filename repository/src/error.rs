@@ -71,15 +71,34 @@ impl Error {
     /// The whole chain on one line: `backup db-0: put default/p/ab/...: timed out`.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut out = self.what.clone();
-        let mut next = self.source();
-        while let Some(e) = next {
-            out.push_str(": ");
-            out.push_str(&e.to_string());
-            next = e.source();
-        }
-        out
+        one_line(self)
     }
+}
+
+/// An error and its causes on one line. A layer that the next one begins with, or that the line has said already, is
+/// left out: many libraries print their causes themselves.
+#[must_use]
+pub fn one_line(error: &(dyn StdError + 'static)) -> String {
+    let mut said: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(layer) = next {
+        next = layer.source();
+        let text = layer.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        if said.iter().any(|earlier| earlier.contains(&text)) {
+            continue;
+        }
+        let again = said.last().is_some_and(|last| text.strip_prefix(last.as_str()).is_some_and(ends_word));
+        if again {
+            said.pop();
+        }
+        said.push(text);
+    }
+    said.join(": ")
+}
+
+/// Whether what follows does not go on with the same word.
+fn ends_word(rest: &str) -> bool {
+    !rest.starts_with(|c: char| c.is_alphanumeric() || c == '/' || c == '-')
 }
 
 impl fmt::Display for Error {
@@ -105,3 +124,6 @@ impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Context<T> for std::result::Re
         self.map_err(|e| Error::with_source(kind, what(), e))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,6 +93,9 @@ pub const MEMORY_BYTES: usize = 256 << 20;
 pub const DELTA_PACKS: usize = 64;
 /// An index delta is published after this many seconds, if there is a pack to name.
 pub const DELTA_SECONDS: u64 = 120;
+/// A backup that is to stop may take this long to do so by itself, and again to publish what it stored: then it is
+/// left where it stands, because a store may never answer.
+pub const STOP_SECONDS: u64 = 4;
 /// A parent's entry with a ctime this short before the parent's start is read again (mmap writes may not show yet).
 pub const FRESH_CTIME_SECONDS: i64 = 120;
 /// A file that changes while being read is read this often before it is stored as it is, marked.

@@ -92,8 +92,9 @@ impl Settings {
 }
 
 /// The repository's own index, which looks for new deltas when it is asked and was not a while ago.
-pub fn open_index(repo: &Repository) -> Result<Arc<LocalIndex>> {
+#[must_use]
+pub fn open_index(repo: &Repository) -> Arc<LocalIndex> {
     let cache_dir = repo.cache_dir.as_ref().map(|dir| dir.join("index"));
     let options = LocalOptions { cache_dir, refresh_seconds: INDEX_SECONDS };
-    Ok(Arc::new(LocalIndex::open(repo.objects(), options)?))
+    Arc::new(LocalIndex::open(repo.objects(), options))
 }

@@ -1,13 +1,17 @@
 //! An S3 server in the tests' own process, over a folder.
 //!
 //! `s3s-fs` looks whether an object exists and then writes it, so conditional puts race; every request that changes
-//! something takes a lock here, which makes them atomic as they are on a real server.
+//! something takes a lock here, which makes them atomic as they are on a real server. A [`Weather`] makes it slow, or
+//! has it refuse.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -24,14 +28,59 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, JoinSet};
 
-const ACCESS_KEY: &str = "holdfast-tests";
-const SECRET_KEY: &str = "not a secret";
-const BUCKET: &str = "holdfast";
+/// Who may use the servers of the tests.
+pub(crate) const ACCESS_KEY: &str = "holdfast-tests";
+pub(crate) const SECRET_KEY: &str = "not a secret";
+/// The bucket that they have.
+pub(crate) const BUCKET: &str = "holdfast";
+
+/// How the server treats its clients; may be changed at any time.
+#[derive(Debug, Default)]
+pub struct Weather {
+    /// Every answer waits for so many milliseconds.
+    pub delay_millis: AtomicU64,
+    /// Of so many requests, one is served and the others are told to slow down; 0 and 1 serve all.
+    pub served_one_in: AtomicU64,
+    turn: AtomicU64,
+    puts: AtomicU64,
+    gets: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Weather {
+    /// Puts that were served.
+    pub fn puts(&self) -> u64 {
+        self.puts.load(Ordering::Relaxed)
+    }
+
+    /// Gets that were served.
+    pub fn gets(&self) -> u64 {
+        self.gets.load(Ordering::Relaxed)
+    }
+
+    /// Requests that were told to slow down.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    async fn pass(&self, count: &AtomicU64) -> S3Result<()> {
+        tokio::time::sleep(Duration::from_millis(self.delay_millis.load(Ordering::Relaxed))).await;
+        let one_in = self.served_one_in.load(Ordering::Relaxed).max(1);
+        if !(self.turn.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(one_in) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(s3_error!(SlowDown));
+        }
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
 
 /// A running server with one bucket. It stops when it is dropped.
 #[derive(Debug)]
 pub struct S3Server {
     address: SocketAddr,
+    /// How it treats its clients.
+    pub weather: Arc<Weather>,
     accepting: JoinHandle<()>,
 }
 
@@ -46,12 +95,14 @@ impl S3Server {
         std::fs::create_dir_all(root.join(BUCKET))?;
         let fs =
             FileSystem::new(root).map_err(|e| io::Error::other(format!("open {}: {e:?}", root.display())))?;
-        let mut builder = S3ServiceBuilder::new(Locked { fs, root: root.to_owned(), lock: Mutex::new(()) });
+        let weather = Arc::<Weather>::default();
+        let locked = Locked { fs, root: root.to_owned(), lock: Mutex::new(()), weather: weather.clone() };
+        let mut builder = S3ServiceBuilder::new(locked);
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
         let accepting = tokio::spawn(accept(listener, builder.build()));
-        Ok(Self { address, accepting })
+        Ok(Self { address, weather, accepting })
     }
 
     /// The port that it listens on.
@@ -69,21 +120,31 @@ impl S3Server {
     /// Settings of the client, as `StoreOptions::client` wants them.
     #[must_use]
     pub fn options(&self) -> BTreeMap<String, String> {
-        self.environment().into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect()
+        options(self.address)
     }
 
     /// The same as environment variables for a process.
     #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {
-        let settings = [
-            ("AWS_ENDPOINT", format!("http://{}", self.address)),
-            ("AWS_ALLOW_HTTP", "true".to_owned()),
-            ("AWS_REGION", "us-east-1".to_owned()),
-            ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
-        ];
-        settings.map(|(name, value)| (name.to_owned(), value)).into()
+        environment(self.address)
     }
+}
+
+/// The client's settings for a server at this address.
+pub(crate) fn environment(address: SocketAddr) -> Vec<(String, String)> {
+    let settings = [
+        ("AWS_ENDPOINT", format!("http://{address}")),
+        ("AWS_ALLOW_HTTP", "true".to_owned()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
+    ];
+    settings.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+/// The same as `StoreOptions::client` wants them.
+pub(crate) fn options(address: SocketAddr) -> BTreeMap<String, String> {
+    environment(address).into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect()
 }
 
 impl Drop for S3Server {
@@ -110,15 +171,25 @@ async fn accept(listener: TcpListener, service: S3Service) {
     }
 }
 
+impl Locked {
+    /// Counts and delays a request for what is in a bucket; `s3s-fs` would make one that does not exist.
+    async fn admit(&self, bucket: &str, count: &AtomicU64) -> S3Result<()> {
+        self.weather.pass(count).await?;
+        if self.root.join(bucket).is_dir() { Ok(()) } else { Err(s3_error!(NoSuchBucket)) }
+    }
+}
+
 struct Locked {
     fs: FileSystem,
     root: PathBuf,
     lock: Mutex<()>,
+    weather: Arc<Weather>,
 }
 
 #[async_trait::async_trait]
 impl S3 for Locked {
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        self.admit(&req.input.bucket, &self.weather.puts).await?;
         let _one = self.lock.lock().await;
         self.fs.put_object(req).await
     }
@@ -140,6 +211,7 @@ impl S3 for Locked {
     }
 
     async fn get_object(&self, mut req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        self.admit(&req.input.bucket, &self.weather.gets).await?;
         // `s3s-fs` panics on a range of an empty object, which S3 refuses, and fails on the last bytes of an object
         // that has fewer, for which S3 sends all of it.
         let path = self.root.join(&req.input.bucket).join(&req.input.key);
@@ -156,6 +228,7 @@ impl S3 for Locked {
     }
 
     async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+        self.admit(&req.input.bucket, &self.weather.gets).await?;
         self.fs.head_object(req).await
     }
 
@@ -163,6 +236,7 @@ impl S3 for Locked {
         &self,
         req: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        self.admit(&req.input.bucket, &self.weather.gets).await?;
         self.fs.list_objects_v2(req).await
     }
 }

@@ -1,5 +1,6 @@
 //! `backup`: one snapshot for each PATH.
 
+use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,12 +28,12 @@ pub(super) async fn backup(app: &App, args: BackupArgs) -> Result<Exit> {
         Where::Repo(url) => {
             let requests = requests(&args, &host())?;
             let repo = app.open(url, args.tuning.threads, args.tuning.limit_upload).await?;
-            all(app, &By::Us(repo), requests).await
+            all(app, &By::Us(repo, url.clone()), requests).await
         }
         Where::Coordinator(url) => {
             refuse_tuning(&args.tuning)?;
             let requests = requests(&args, &host())?;
-            all(app, &By::Agent(app.remote(url)?), requests).await
+            all(app, &By::Agent(app.remote(url)?, url.clone()), requests).await
         }
     }
 }
@@ -40,10 +41,20 @@ pub(super) async fn backup(app: &App, args: BackupArgs) -> Result<Exit> {
 /// Who reads the volume.
 #[derive(Debug)]
 pub(super) enum By {
-    /// This process.
-    Us(Arc<Repository>),
-    /// The agent that has the volume, told by its coordinator.
-    Agent(Remote),
+    /// This process, into the store at this URL.
+    Us(Arc<Repository>, String),
+    /// The agent that has the volume, told by the coordinator at this URL.
+    Agent(Remote, String),
+}
+
+impl fmt::Display for By {
+    /// What a failure begins with: where the backup was to go, or who was asked for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Us(_, url) => write!(f, "backup to {url}"),
+            Self::Agent(_, url) => write!(f, "backup through {url}"),
+        }
+    }
 }
 
 /// An agent reads as its own configuration says; a flag that would silently do nothing is refused.
@@ -66,10 +77,7 @@ pub(super) async fn all(app: &App, by: &By, requests: Vec<Result<BackupRequest>>
     let mut list = output::List::new(app.format());
     for request in requests {
         let done = match request {
-            Ok(request) => {
-                let volume = request.volume.clone();
-                one(app, by, request, &mut list).await.with_context(|| format!("backup {volume}"))
-            }
+            Ok(request) => one(app, by, request, &mut list).await.with_context(|| by.to_string()),
             Err(e) => Err(e.context("backup")),
         };
         exit = exit.worse(done.unwrap_or_else(|e| {
@@ -96,8 +104,8 @@ async fn one(app: &App, by: &By, request: BackupRequest, list: &mut output::List
     let task = app.task();
     let shown = app.show(format!("backup {}", request.volume), &task);
     let done = match by {
-        By::Us(repo) => run(repo, request, None, &task).await,
-        By::Agent(remote) => by_agent(remote, request, &task).await,
+        By::Us(repo, _) => run(repo, request, None, &task).await,
+        By::Agent(remote, _) => by_agent(remote, request, &task).await,
     };
     let seconds = shown.finish().await;
     let done = done?;

@@ -8,7 +8,7 @@ use repository::ops::browse::{Change, ResultStream};
 use crate::app::App;
 use crate::args::At;
 use crate::escape::escape;
-use crate::exit::Exit;
+use crate::exit::{Exit, usage};
 use crate::output::{self, List};
 use crate::place;
 use crate::records::{ChangeRecord, EntryRecord, local_time};
@@ -61,6 +61,9 @@ async fn entries_out(
 
 pub(super) async fn cat(app: &App, at: &At) -> Result<Exit> {
     let place = place::parse(&at.snapshot, at.path.as_deref())?;
+    if place.path.is_empty() {
+        return Err(usage("which file? `holdfast cat SNAPSHOT:PATH`"));
+    }
     let source = app.source().await?;
     let snapshot = app.snapshot(&source, &place.snapshot, at.volume.as_deref()).await?;
     let mut bytes = app.or_cancel(source.cat(&snapshot, &place.path)).await??;
@@ -94,7 +97,9 @@ fn change_line(change: &Change, record: &ChangeRecord) -> String {
         Change::Changed(_, _, true) => 'M',
         Change::Changed(_, _, false) => 'm',
     };
-    format!("{sign} {}", record.path)
+    // The volume itself, whose path is empty.
+    let path = if record.path.is_empty() { "." } else { &record.path };
+    format!("{sign} {path}")
 }
 
 /// As `ls -l` shows it: `drwxr-xr-x  0  0  4096  2026-01-02 03:04:05  etc`.

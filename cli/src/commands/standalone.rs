@@ -46,7 +46,7 @@ pub(super) async fn standalone(app: &App, args: StandaloneArgs) -> Result<Exit> 
     let backup =
         BackupArgs { paths: args.paths, volume: None, tuning: args.tuning, tag: Vec::new(), read_all: false };
     let requests = backup::requests(&backup, &backup::host())?;
-    backup::all(app, &backup::By::Us(repo), requests).await
+    backup::all(app, &backup::By::Us(repo, places.url), requests).await
 }
 
 fn places(app: &App, args: &StandaloneArgs) -> Result<Places> {

@@ -42,6 +42,21 @@ fn worse_wins() {
 }
 
 #[test]
+fn a_full_target_says_how_to_go_on() {
+    let of = |kind| {
+        anyhow::Error::from(Error::with_source(ErrorKind::Target, "restore a", std::io::Error::from(kind)))
+    };
+    assert!(hint(&of(std::io::ErrorKind::StorageFull)).is_some_and(|h| h.contains("--existing if-changed")));
+    assert_eq!(hint(&of(std::io::ErrorKind::PermissionDenied)), None);
+}
+
+#[test]
+fn a_missing_repository_has_its_own_advice_only() {
+    let inner = Error::new(ErrorKind::NotFound, "no repo.json");
+    assert_eq!(hint(&Error::with_source(ErrorKind::Store, "there is no repository", inner).into()), None);
+}
+
+#[test]
 fn a_full_store_says_what_to_do() {
     let full = StoreError {
         kind: StoreErrorKind::Full,

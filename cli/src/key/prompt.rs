@@ -3,7 +3,7 @@
 //! The terminal is always set back: signals from the keyboard are off during the prompt, Ctrl-C ends the line instead.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{Read as _, Write as _};
 
 use anyhow::Result;
 use repository::{Error, ErrorKind};
@@ -11,6 +11,8 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tc
 use zeroize::Zeroizing;
 
 const CTRL_C: u8 = 3;
+/// A terminal gives no longer lines.
+const LINE_BYTES_MAX: usize = 4096;
 
 /// Asks, and reads one line. Fails with [`ErrorKind::Key`] where there is no terminal.
 pub(super) fn passphrase(question: &str) -> Result<Zeroizing<String>> {
@@ -33,12 +35,26 @@ pub(super) fn passphrase(question: &str) -> Result<Zeroizing<String>> {
 
 fn ask(tty: &File, question: &str) -> std::io::Result<Zeroizing<String>> {
     let mut out = tty;
-    out.write_all(question.as_bytes())?;
+    // In this order: what is typed as soon as the question shows must neither be echoed nor lost.
     let _silence = Silence::new(tty)?;
-    let mut line = Zeroizing::new(String::with_capacity(1024));
-    BufReader::with_capacity(1, tty).read_line(&mut line)?;
+    out.write_all(question.as_bytes())?;
+    let line = read_line(tty);
     out.write_all(b"\n")?;
-    Ok(line)
+    line
+}
+
+/// One line, or what was typed before Ctrl-C, with it: that is no end of a line to anybody else.
+fn read_line(mut tty: &File) -> std::io::Result<Zeroizing<String>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(LINE_BYTES_MAX));
+    let mut byte = [0];
+    while line.len() < LINE_BYTES_MAX && tty.read(&mut byte)? == 1 {
+        line.push(byte[0]);
+        if matches!(byte[0], b'\n' | CTRL_C) {
+            break;
+        }
+    }
+    let text = std::str::from_utf8(&line).map_err(std::io::Error::other)?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// No echo until this is dropped.

@@ -2,9 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+mod data;
+mod fleet;
+mod full;
+mod many;
+mod memory;
+mod outage;
 mod process;
+mod prompt;
 mod round_trip;
 mod servers;
+mod signals;
+mod tls;
+mod versitygw;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -107,4 +117,13 @@ fn a_wrong_key_is_4() {
 
 fn repo(dir: &Path) -> String {
     format!("file://{}", dir.join("repo").display())
+}
+
+#[test]
+fn an_empty_environment_variable_counts_as_unset() {
+    let dir = tempfile::tempdir().unwrap();
+    let unset = ["HOLDFAST_REPO", "HOLDFAST_PASSPHRASE_FILE", "HOLDFAST_CACHE_DIR", "HOLDFAST_TOKEN_FILE"];
+    let holdfast = Holdfast::new(dir.path()).with(unset.map(|name| (name, "")));
+    holdfast.run(&["snapshots"]).failed(2, "no repository given");
+    holdfast.run(&["init", "--repo", &repo(dir.path()), "--key-file", "key"]).ok();
 }

@@ -5,10 +5,10 @@ use std::ffi::OsStr;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use serde_json::Value;
 
+use crate::data::assert_same;
 use crate::process::{Holdfast, Ran};
 
 /// A folder with a repository `repo`, a passphrase file `pass`, and data in `data`.
@@ -53,12 +53,6 @@ fn names(list: &Value) -> BTreeSet<&str> {
     list.as_array().unwrap().iter().map(|e| e["path"].as_str().unwrap()).collect()
 }
 
-fn assert_same(a: &Path, b: &Path) {
-    let diff =
-        std::process::Command::new("diff").args(["-r", "--no-dereference"]).arg(a).arg(b).output().unwrap();
-    assert!(diff.status.success(), "{}", String::from_utf8_lossy(&diff.stdout));
-}
-
 #[test]
 fn backup_look_restore_verify() {
     let home = Home::new();
@@ -80,6 +74,7 @@ fn backup_look_restore_verify() {
     assert_eq!(names(&home.json(&["ls", "latest", "sub"])), BTreeSet::from(["sub/a.txt"]));
     assert_eq!(names(&home.json(&["find", new, "*.txt"])), BTreeSet::from(["sub/a.txt"]));
     assert_eq!(home.run(&["cat", &format!("{}:sub/a.txt", &old[..8])]).ok(), "first\n");
+    home.run(&["cat", "latest"]).failed(2, "which file?");
     assert_eq!(home.run(&["cat", "latest", "/sub/a.txt"]).ok(), "second\n");
     let diff = home.json(&["diff", old, "latest"]);
     assert_eq!((&diff[0]["change"], &diff[0]["path"]), (&"content".into(), &"sub/a.txt".into()));
@@ -88,7 +83,8 @@ fn backup_look_restore_verify() {
     let restored = home.json(&["restore", "latest", "out"]);
     assert_eq!((&restored["files"], &restored["problems"]), (&3.into(), &0.into()));
     assert_same(&home.path("data"), &home.path("out"));
-    home.run(&["restore", "latest", "out"]).failed(1, "not empty");
+    home.run(&["restore", "latest", "out"])
+        .failed(1, "not empty: choose what happens to what is there (--existing");
     home.run(&["restore", "latest", "out", "--existing", "if-changed"]).ok();
     home.run(&["restore", &format!("{old}:sub/a.txt"), "one"]).ok();
     assert_eq!(std::fs::read_to_string(home.path("one/a.txt")).unwrap(), "first\n");

@@ -1,5 +1,6 @@
 //! Errors to gRPC statuses and back, so that the kind, and with it the CLI's exit code, survives the way.
 
+use repository::error::one_line;
 use repository::{Error, ErrorKind};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
@@ -22,13 +23,27 @@ pub fn error_from_status(status: &Status) -> Error {
     let word = status.metadata().get(ERROR_KIND_KEY).and_then(|v| v.to_str().ok());
     let kind =
         word.and_then(|w| ALL.into_iter().find(|k| words(*k).1 == w)).unwrap_or_else(|| guess(status.code()));
+    let message = message_and_cause(status);
     let what = match status.code() {
-        Code::Unavailable => format!("coordinator can't be reached: {}", status.message()),
+        // Ours say who cancelled; the transport's say that nobody is there any more.
+        Code::Cancelled | Code::Unknown if word.is_none() => format!(
+            "coordinator ended the connection without an answer (if it asks for certificates, ours is missing or \
+             refused): {message}"
+        ),
+        Code::Unavailable => format!("coordinator can't be reached: {message}"),
         Code::DeadlineExceeded => format!("coordinator did not answer in time: {}", status.message()),
         Code::Unauthenticated => format!("coordinator refused the token: {}", status.message()),
         _ => status.message().to_owned(),
     };
     Error::new(kind, what)
+}
+
+/// The transport keeps the reason (a refused certificate, a closed port) in the causes.
+fn message_and_cause(status: &Status) -> String {
+    match std::error::Error::source(status).map(one_line) {
+        Some(cause) if !status.message().contains(&cause) => format!("{}: {cause}", status.message()),
+        _ => status.message().to_owned(),
+    }
 }
 
 const ALL: [ErrorKind; 11] = [
@@ -66,8 +81,7 @@ fn guess(code: Code) -> ErrorKind {
         Code::InvalidArgument | Code::OutOfRange => ErrorKind::Input,
         Code::NotFound => ErrorKind::NotFound,
         Code::DataLoss => ErrorKind::Damaged,
-        Code::Cancelled => ErrorKind::Cancelled,
-        Code::Internal | Code::Unknown => ErrorKind::Internal,
+        Code::Internal => ErrorKind::Internal,
         _ => ErrorKind::Refused,
     }
 }

@@ -180,3 +180,15 @@ fn lookups_are_bounded() {
     assert!(ids_from_wire(&ids_to_wire(&more)).is_err());
     assert!(ids_from_wire(&v1::LookupRequest { ids: vec![0; 33].into() }).is_err());
 }
+
+#[test]
+fn only_somebody_who_says_so_has_cancelled() {
+    // What the transport says when the other side refuses a certificate: nobody here pressed Ctrl-C.
+    for status in [Status::cancelled("operation was canceled"), Status::unknown("transport error")] {
+        let broken = error_from_status(&status);
+        assert_eq!(broken.kind(), ErrorKind::Refused);
+        assert!(broken.to_string().contains("ended the connection"), "{broken}");
+    }
+    let said = error_to_status(&Error::new(ErrorKind::Cancelled, "cancelled"));
+    assert_eq!(error_from_status(&said).kind(), ErrorKind::Cancelled);
+}

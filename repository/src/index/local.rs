@@ -1,7 +1,8 @@
 //! The repository's own index, kept by a process: all deltas of the store, and a cache folder so that the next process
 //! reads only new ones.
 //!
-//! The cache may be deleted at any time. It never says that a pack exists (rule W5).
+//! The cache may be deleted at any time. It never says that a pack exists (rule W5). A folder that can't be read or
+//! written, or is full, costs time and a warning, never a backup.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -52,13 +53,15 @@ struct State {
     known: HashSet<Name>,
     unsaved: usize,
     refreshed: Option<Timestamp>,
+    /// The next process finds it in the cache folder.
+    kept: bool,
 }
 
 /// The index of one domain, loaded from its deltas.
 #[derive(Debug)]
 pub struct LocalIndex {
     objects: Objects,
-    options: LocalOptions,
+    refresh_seconds: u64,
     state: RwLock<State>,
     refreshing: tokio::sync::Mutex<()>,
 }
@@ -79,15 +82,18 @@ fn parse_note(note: &[u8]) -> Option<Name> {
 
 impl LocalIndex {
     /// Opens what the cache folder has, without asking the store yet.
-    pub fn open(objects: Objects, options: LocalOptions) -> Result<Self> {
-        let index = match &options.cache_dir {
-            Some(dir) => Index::open(dir)
-                .context(ErrorKind::Refused, || format!("open the index cache in {}", dir.display()))?,
-            None => Index::temporary(),
-        };
+    #[must_use]
+    pub fn open(objects: Objects, options: LocalOptions) -> Self {
+        let opened = options.cache_dir.and_then(|dir| {
+            let warn = |error| tracing::warn!(%error, dir = %dir.display(), "the cache folder can't be used; going on without");
+            Index::open(&dir).map_err(warn).ok()
+        });
+        let kept = opened.is_some();
+        let index = opened.unwrap_or_else(Index::temporary);
         let known = index.notes().flat_map(|n| n.chunks_exact(NOTE)).filter_map(parse_note).collect();
-        let state = RwLock::new(State { index, known, unsaved: 0, refreshed: None });
-        Ok(Self { objects, options, state, refreshing: tokio::sync::Mutex::new(()) })
+        let state = RwLock::new(State { index, known, unsaved: 0, refreshed: None, kept });
+        let refreshing = tokio::sync::Mutex::new(());
+        Self { objects, refresh_seconds: options.refresh_seconds, state, refreshing }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -105,6 +111,27 @@ impl LocalIndex {
     }
 
     async fn refresh_locked(&self) -> Result<Refreshed> {
+        match self.read_new().await {
+            Err(error) if error.kind() == ErrorKind::Refused && self.lose_cache() => {
+                tracing::warn!(error = %error.chain(), "the cache folder can't be written; going on without");
+                self.read_new().await
+            }
+            done => done,
+        }
+    }
+
+    /// Forgets what it knows, of which a failed write may have lost a part. False where nothing was kept anyway.
+    fn lose_cache(&self) -> bool {
+        let mut state = self.write();
+        let was_kept = state.kept;
+        if was_kept {
+            let (index, known) = (Index::temporary(), HashSet::new());
+            *state = State { index, known, unsaved: 0, refreshed: None, kept: false };
+        }
+        was_kept
+    }
+
+    async fn read_new(&self) -> Result<Refreshed> {
         let listed_at = self.objects.env.now();
         let keys = self.objects.list(&self.objects.layout.folder(ObjectKind::Delta), None).await?;
         let new: Vec<(Name, Key)> = {
@@ -163,7 +190,7 @@ impl LocalIndex {
     /// Keeps all that was read in the cache folder, for the next process.
     pub fn save(&self) -> Result<()> {
         let mut state = self.write();
-        if self.options.cache_dir.is_some() && state.unsaved > 0 {
+        if state.kept && state.unsaved > 0 {
             state.index.flush().context(ErrorKind::Refused, || "write the index cache".to_owned())?;
             state.unsaved = 0;
         }
@@ -194,7 +221,7 @@ impl LocalIndex {
     }
 
     fn is_stale(&self) -> bool {
-        let seconds = i64::try_from(self.options.refresh_seconds).unwrap_or(i64::MAX);
+        let seconds = i64::try_from(self.refresh_seconds).unwrap_or(i64::MAX);
         // A clock that was set back makes it stale too, not fresh for hours.
         self.read().refreshed.is_none_or(|t| {
             let now = self.objects.env.now();

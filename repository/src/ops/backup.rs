@@ -93,7 +93,7 @@ pub async fn backup(
     }
     let lookup = match lookup {
         Some(lookup) => lookup,
-        None => commit::own_index(repo)?,
+        None => commit::own_index(repo),
     };
     let mut tried = 1;
     loop {

@@ -89,7 +89,7 @@ pub async fn restore(repo: &Arc<Repository>, request: RestoreRequest, task: &Tas
     })?;
     if existing == Existing::Fail && !target.is_empty() {
         let what = format!(
-            "{} is not empty: choose what happens to what is there (skip, overwrite, if-changed)",
+            "{} is not empty: choose what happens to what is there (--existing skip, overwrite or if-changed)",
             request.target.display()
         );
         return Err(Error::new(ErrorKind::Refused, what));

@@ -178,7 +178,7 @@ async fn w5_a_late_delta_that_names_a_missing_pack_is_harmless() {
     fenced.publish_delta(&[DeltaPack { pack, kind: PackKind::Data, blobs: vec![blob] }]).await.unwrap();
     let session = open(&world).await;
     let options = LocalOptions { cache_dir: None, refresh_seconds: 0 };
-    let index = LocalIndex::open(world.objects.clone(), options).unwrap();
+    let index = LocalIndex::open(world.objects.clone(), options);
     let hint = index.find(&[blob]).await.unwrap()[0].unwrap();
     assert_eq!(hint, Place { pack: pack.id, ordinal: 0 });
     assert!(!session.may_use(hint).await.unwrap());

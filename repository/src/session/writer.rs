@@ -36,6 +36,8 @@ impl Session {
                     return Err(Error::new(ErrorKind::Damaged, what));
                 }
                 Ok(None) => {}
+                // Neither was answered, tried again and again each: the store is away.
+                Err(e) if e.kind == StoreErrorKind::Transient && failed.is_some() => break,
                 Err(e) if e.kind == StoreErrorKind::Transient => failed = Some(e),
                 Err(e) => return Err(Error::with_source(ErrorKind::Store, format!("look for {key}"), e)),
             }

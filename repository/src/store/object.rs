@@ -3,6 +3,8 @@
 //! It tries nothing again itself (`RetryStore` does), gives every request a deadline that grows with its bytes, and
 //! never takes an answer on trust: a listing out of order, a short range or a huge object is an error.
 
+mod answer;
+
 use std::fmt;
 use std::future::Future;
 use std::ops::Range;
@@ -24,6 +26,7 @@ use super::{
     Key, Listed, Op, Put, Store, StoreError, StoreErrorKind, StoreResult, beyond_end, check_prefix,
     check_range,
 };
+use crate::error::one_line;
 use crate::limits::PACK_BYTES_MAX;
 
 /// A request may take this long, whatever its size ...
@@ -144,7 +147,7 @@ async fn within<T>(bytes: u64, request: impl Future<Output = Result<T, RawError>
 impl Late {
     fn into_error(self, op: Op, key: &str) -> StoreError {
         match self {
-            Self::Failed(e) => map_error(op, key, e),
+            Self::Failed(e) => map_error(op, key, &e),
             Self::TimedOut(time) => StoreError::new(
                 StoreErrorKind::Transient,
                 op,
@@ -155,11 +158,16 @@ impl Late {
     }
 }
 
-fn map_error(op: Op, key: &str, error: RawError) -> StoreError {
+fn map_error(op: Op, key: &str, error: &RawError) -> StoreError {
     use StoreErrorKind as Kind;
-    let text = chain(&error);
+    let text = one_line(error);
+    let code = answer::code(&text);
     let no_bucket = ["NoSuchBucket", "ContainerNotFound", "specified bucket does not exist"];
-    let (kind, what) = match &error {
+    let (kind, what) = match error {
+        // A gateway may say 404 of the one who asks: that must not pass for an object that is gone.
+        RawError::NotFound { .. } if code.is_some_and(|c| !answer::MISSING.contains(&c)) => {
+            (Kind::Fatal, "refused by the store")
+        }
         RawError::NotFound { .. } => (Kind::NotFound, "not found"),
         RawError::PermissionDenied { .. } => (Kind::Denied, "the credentials do not allow it"),
         RawError::Unauthenticated { .. } => (Kind::Denied, "the credentials were not accepted"),
@@ -167,7 +175,7 @@ fn map_error(op: Op, key: &str, error: RawError) -> StoreError {
         RawError::NotSupported { .. } | RawError::NotImplemented { .. } => {
             (Kind::Fatal, "the store can't do this")
         }
-        RawError::Generic { .. } => classify(&text, has_http_error(&error)),
+        RawError::Generic { .. } => classify(&text, has_http_error(error)),
         _ => (Kind::Fatal, "refused by the store"),
     };
     // An object that is put or listed can't be missing, so what is missing is what should hold it.
@@ -177,7 +185,7 @@ fn map_error(op: Op, key: &str, error: RawError) -> StoreError {
     } else {
         (kind, what)
     };
-    StoreError::new(kind, op, key, what).caused_by(error)
+    StoreError::new(kind, op, key, what).caused_by(answer::short(&text))
 }
 
 /// What an error means that `object_store` has no name for. Its type with the status is private, its text is not.
@@ -210,17 +218,6 @@ fn has_http_error(error: &RawError) -> bool {
         next = e.source();
     }
     false
-}
-
-fn chain(error: &RawError) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(e) = next {
-        text.push_str(": ");
-        text.push_str(&e.to_string());
-        next = e.source();
-    }
-    text
 }
 
 /// A listing under way: checks the order, cuts the base off, skips what is no object of ours.

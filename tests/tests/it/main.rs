@@ -1,3 +1,5 @@
 //! Integration tests of the whole.
 
+mod store_processes;
 mod store_s3;
+mod store_versitygw;

@@ -490,7 +490,7 @@ fn readme_keeps_its_word() {
 #[test]
 fn ci_scripts_can_be_run() {
     use std::os::unix::fs::PermissionsExt as _;
-    for script in ["test", ".ci/run", ".ci/packages"] {
+    for script in ["test", ".ci/run", ".ci/packages", ".ci/versitygw"] {
         let mode = std::fs::metadata(root().join(script))
             .unwrap_or_else(|e| panic!("{script}: {e}"))
             .permissions()

@@ -13,7 +13,7 @@ use crate::store::{Key, Op};
 
 fn open(world: &World, dir: Option<&Path>) -> LocalIndex {
     let options = LocalOptions { cache_dir: dir.map(Path::to_owned), refresh_seconds: 10 };
-    LocalIndex::open(world.objects.clone(), options).unwrap()
+    LocalIndex::open(world.objects.clone(), options)
 }
 
 async fn publish(world: &World, sid: u8, n: u32, pack: PackRef, blob: u32) -> Key {
@@ -96,4 +96,22 @@ async fn packs_that_are_gone_are_forgotten() {
     index.remove_packs([pack(2).id]);
     assert_eq!(found(&index, 10).await, Some(Place { pack: pack(1).id, ordinal: 0 }));
     assert_eq!(index.find_where(&[id(10)], |p| p != pack(1).id), [None]);
+}
+
+#[tokio::test]
+async fn a_cache_folder_that_cannot_be_used_is_done_without() {
+    let (world, dir) = (World::new(), tempfile::tempdir().unwrap());
+    for n in 0..20 {
+        publish(&world, 1, n, pack(u8::try_from(n).unwrap()), n).await;
+    }
+    let taken = dir.path().join("file");
+    std::fs::write(&taken, "").unwrap();
+    assert_eq!(open(&world, Some(&taken.join("index"))).refresh().await.unwrap().deltas, 20);
+    // It could be opened, and can't be written later: nothing is lost of what it was to keep.
+    let gone = dir.path().join("gone");
+    let index = open(&world, Some(&gone));
+    std::fs::remove_dir_all(&gone).unwrap();
+    assert_eq!(index.refresh().await.unwrap().deltas, 20);
+    assert_eq!(index.len(), 20);
+    assert!(found(&index, 7).await.is_some() && !gone.exists());
 }

@@ -1,6 +1,7 @@
 //! One session of a backup, from registration to outcome.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::blobs::{BlobWriter, Table};
 use super::packing::Packing;
@@ -13,16 +14,16 @@ use crate::manifest::{Manifest, Summary, summary};
 use crate::ops::snapshots::Snapshot;
 use crate::ops::{Repository, Task};
 use crate::session::{Session, Who};
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// How old the view of other writers' deltas may get, seconds.
 const INDEX_REFRESH_SECONDS: u64 = 30;
 
 /// The repository's own index, read from its deltas when it is first asked.
-pub(super) fn own_index(repo: &Arc<Repository>) -> Result<Arc<dyn Lookup>> {
+pub(super) fn own_index(repo: &Arc<Repository>) -> Arc<dyn Lookup> {
     let cache_dir = repo.cache_dir.as_ref().map(|dir| dir.join("index"));
     let options = LocalOptions { cache_dir, refresh_seconds: INDEX_REFRESH_SECONDS };
-    Ok(Arc::new(LocalIndex::open(repo.objects(), options)?))
+    Arc::new(LocalIndex::open(repo.objects(), options))
 }
 
 /// Registers, backs up, and commits; on failure the session is closed, so that no collector waits for it.
@@ -33,35 +34,51 @@ pub(super) async fn run(
     task: &Task,
 ) -> Result<BackupReport> {
     let who = Who::writer(&request.host, &request.volume);
-    let session = Arc::new(Session::open(repo.objects(), &who).await?);
-    let done = run_session(repo, request, lookup, &session, task).await;
+    let session = Arc::new(in_time(Session::open(repo.objects(), &who), task).await?);
+    let table = Arc::new(Table::new());
+    let slots = request.memory_bytes_max * 3 / 8 / limits::PACK_BODY_BYTES;
+    let packing = Packing::new(repo, &session, &table, &task.monitor, (request.zstd_level, slots));
+    let done = in_time(run_session(repo, request, lookup, &packing, task), task).await;
     if let Err(e) = &done
         && e.kind() != ErrorKind::Fenced
     {
         // The error that counts is the first one; an open session is merely fenced later.
-        let _ = session.abort(&e.chain()).await;
+        let closing = async {
+            packing.give_up().await;
+            let _ = session.abort(&e.chain()).await;
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(limits::STOP_SECONDS), closing).await;
     }
     done
+}
+
+/// The work; or, when somebody asked to stop and it did not end by itself soon, no more waiting: a store may hang.
+async fn in_time<T>(work: impl Future<Output = Result<T>>, task: &Task) -> Result<T> {
+    let late = async {
+        task.cancel.cancelled().await;
+        tokio::time::sleep(Duration::from_secs(limits::STOP_SECONDS)).await;
+    };
+    tokio::select! {
+        done = work => done,
+        () = late => Err(Error::new(ErrorKind::Cancelled, "cancelled")),
+    }
 }
 
 async fn run_session(
     repo: &Arc<Repository>,
     request: &BackupRequest,
     lookup: &Arc<dyn Lookup>,
-    session: &Arc<Session>,
+    packing: &Arc<Packing>,
     task: &Task,
 ) -> Result<BackupReport> {
     let started = repo.env.now();
+    let (session, table) = (packing.session(), packing.table());
     let parent = find_parent(repo, request, session).await?;
-    let table = Arc::new(Table::new());
-    let slots = request.memory_bytes_max * 3 / 8 / limits::PACK_BODY_BYTES;
-    let settings = (request.zstd_level, slots);
-    let packing = Packing::new(repo, session, &table, &task.monitor, settings);
     let writer = Arc::new(BlobWriter {
         repo: Arc::clone(repo),
         session: Arc::clone(session),
-        table: Arc::clone(&table),
-        packing: Arc::clone(&packing),
+        table: Arc::clone(table),
+        packing: Arc::clone(packing),
         lookup: Arc::clone(lookup),
         monitor: Arc::clone(&task.monitor),
         zstd_level: request.zstd_level,
@@ -72,7 +89,7 @@ async fn run_session(
     let written = written.map_err(|e| packing.take_failure().unwrap_or(e))?;
     packing.flush().await?;
     task.check()?;
-    let summary = write_summary(&reading, &packing).await?;
+    let summary = write_summary(&reading, packing).await?;
     let manifest = describe(&reading, request, started, parent.as_ref(), &written, summary);
     session.commit(manifest.clone()).await?.or_error()?;
     let snapshot = Snapshot { id: session.sid(), manifest };

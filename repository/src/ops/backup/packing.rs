@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -97,6 +98,16 @@ impl Packing {
             broken: CancellationToken::new(),
             published: tokio::sync::Mutex::new(Instant::now()),
         })
+    }
+
+    /// The session that the packs belong to.
+    pub(super) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Where their blobs are.
+    pub(super) fn table(&self) -> &Arc<Table> {
+        &self.table
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -259,6 +270,19 @@ impl Packing {
         self.session.publish_delta(&packs).await?;
         *published = Instant::now();
         Ok(())
+    }
+
+    /// Ends without a snapshot. What is stored is published, so that the next backup finds it; if that fails, it will
+    /// merely be stored again.
+    pub(super) async fn give_up(&self) {
+        let mut uploads = std::mem::take(&mut self.state().uploads);
+        // Those that are about to end may; the others are dropped.
+        let ending = async { while uploads.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(Duration::from_secs(limits::STOP_SECONDS / 2), ending).await;
+        drop(uploads);
+        if let Err(e) = self.publish().await {
+            tracing::debug!(error = %e.chain(), "what was stored could not be published");
+        }
     }
 
     /// Closes all packs, waits until they are stored, and publishes the last delta.

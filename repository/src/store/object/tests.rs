@@ -21,10 +21,12 @@ fn statuses_are_told_apart() {
 #[test]
 fn a_missing_bucket_is_not_a_missing_object() {
     let missing = |body: &str| RawError::NotFound { path: "x".to_owned(), source: body.to_owned().into() };
-    assert_eq!(map_error(Op::Get, "x", missing("NoSuchKey")).kind, StoreErrorKind::NotFound);
-    assert_eq!(map_error(Op::Get, "x", missing("<Code>NoSuchBucket</Code>")).kind, StoreErrorKind::Fatal);
-    assert_eq!(map_error(Op::Put, "x", missing("")).kind, StoreErrorKind::Fatal);
-    assert_eq!(map_error(Op::List, "x", missing("")).kind, StoreErrorKind::Fatal);
+    assert_eq!(map_error(Op::Get, "x", &missing("NoSuchKey")).kind, StoreErrorKind::NotFound);
+    assert_eq!(map_error(Op::Get, "x", &missing("<Code>NoSuchBucket</Code>")).kind, StoreErrorKind::Fatal);
+    let stranger = map_error(Op::Get, "x", &missing("<Code>XAdminUserNotFound</Code>"));
+    assert_eq!(stranger.kind, StoreErrorKind::Fatal);
+    assert_eq!(map_error(Op::Put, "x", &missing("")).kind, StoreErrorKind::Fatal);
+    assert_eq!(map_error(Op::List, "x", &missing("")).kind, StoreErrorKind::Fatal);
 }
 
 #[test]
