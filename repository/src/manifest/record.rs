@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 
-use super::wire::{WireEnd, WireOutcome, WireRegistration, array, generation};
+use super::wire::{WireEnd, WireForgotten, WireOutcome, WireRegistration, array, generation};
 use super::{BadRecord, Manifest};
 use crate::env::Timestamp;
 use crate::ids::{Generation, Sid};
@@ -118,5 +118,30 @@ impl Registration {
             started: Timestamp(wire.started),
             snapshot: wire.snapshot.as_ref().map(sid).transpose()?,
         })
+    }
+}
+
+/// A forget marker. That it exists is what counts; its content is for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forgotten {
+    /// When, by the clock of who forgot.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Forgotten {
+    /// The stored form (before sealing).
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        WireForgotten { at: self.at.0, by: self.by.clone(), why: self.why.clone() }.encode_to_vec()
+    }
+
+    /// Reads what [`Forgotten::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadRecord> {
+        let wire = WireForgotten::decode(bytes).map_err(|_| BadRecord("forget marker"))?;
+        Ok(Self { at: Timestamp(wire.at), by: wire.by, why: wire.why })
     }
 }

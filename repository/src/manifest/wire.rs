@@ -120,6 +120,16 @@ pub(super) struct WireDone {
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub(super) struct WireForgotten {
+    #[prost(int64, tag = "1")]
+    pub(super) at: i64,
+    #[prost(string, tag = "2")]
+    pub(super) by: String,
+    #[prost(string, tag = "3")]
+    pub(super) why: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub(super) struct WireQuarantine {
     #[prost(bytes = "vec", tag = "1")]
     pub(super) pack: Vec<u8>,

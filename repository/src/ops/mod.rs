@@ -2,6 +2,8 @@
 
 pub mod backup;
 pub mod browse;
+pub mod forget;
+pub mod gc;
 pub mod init;
 pub mod repo;
 pub mod report;

@@ -18,6 +18,7 @@ mod changes;
 mod counts;
 mod crash;
 mod damage;
+mod gc;
 mod golden;
 
 /// A clock an hour ahead of the files, so that their ctimes are old.

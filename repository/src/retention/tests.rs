@@ -1,3 +1,5 @@
+//! Rules, one by one and all at once.
+
 use proptest::prelude::*;
 
 use super::*;

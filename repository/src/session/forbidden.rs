@@ -44,7 +44,7 @@ impl Forbidden {
 }
 
 /// A GC record, if it is there.
-async fn find_gc<T>(
+pub(crate) async fn find_gc<T>(
     objects: &Objects,
     generation: Generation,
     record: &str,
@@ -56,7 +56,7 @@ async fn find_gc<T>(
 }
 
 /// The newest `done` record, by listing.
-pub(super) async fn find_newest_done(objects: &Objects) -> Result<Option<(Generation, GcDone)>> {
+pub(crate) async fn find_newest_done(objects: &Objects) -> Result<Option<(Generation, GcDone)>> {
     let keys = objects.list(&objects.layout.folder(ObjectKind::Gc), None).await?;
     let done = keys.iter().rev().find_map(|k| match objects.layout.parse_gc(k) {
         Some((generation, "done")) => Some(generation),

@@ -71,18 +71,28 @@ pub(super) async fn is_forgotten(objects: &Objects, generation: Generation, sid:
     Ok(size.is_some())
 }
 
+/// A session by its name.
+pub type Name = (Generation, Sid);
+
 /// Names of all outcomes that are neither forgotten nor void. Which of them are commits only reading tells.
-pub async fn list_outcomes(objects: &Objects) -> Result<Vec<(Generation, Sid)>> {
+pub async fn list_outcomes(objects: &Objects) -> Result<Vec<Name>> {
+    Ok(list_both(objects).await?.0)
+}
+
+/// Names of all outcomes that are forgotten and not void: nothing of them was deleted yet, or GC is at it.
+pub async fn list_forgotten(objects: &Objects) -> Result<Vec<Name>> {
+    Ok(list_both(objects).await?.1)
+}
+
+async fn list_both(objects: &Objects) -> Result<(Vec<Name>, Vec<Name>)> {
     let parse = |kind, key| objects.layout.parse_session(kind, key);
     let keys = objects.list(&objects.layout.folder(ObjectKind::Outcome), None).await?;
     let forgotten = objects.list(&objects.layout.folder(ObjectKind::Forget), None).await?;
     let forgotten: HashSet<_> = forgotten.iter().filter_map(|k| parse(ObjectKind::Forget, k)).collect();
     let done = forbidden::find_newest_done(objects).await?.map(|(_, done)| done);
     let named = keys.iter().filter_map(|k| parse(ObjectKind::Outcome, k));
-    let counts = |&(g, s): &(Generation, Sid)| {
-        !forgotten.contains(&(g, s)) && !done.as_ref().is_some_and(|d| d.is_void(g, s))
-    };
-    Ok(named.filter(counts).collect())
+    let counts = |&(g, s): &Name| !done.as_ref().is_some_and(|d| d.is_void(g, s));
+    Ok(named.filter(counts).partition(|name| !forgotten.contains(name)))
 }
 
 /// Reads outcomes, several at once, in the order of their names.

@@ -6,9 +6,9 @@
 
 mod commit;
 mod existence;
-mod forbidden;
+pub(crate) mod forbidden;
 pub mod history;
-mod register;
+pub(crate) mod register;
 mod relocations;
 mod writer;
 

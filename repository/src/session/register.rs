@@ -19,7 +19,7 @@ pub(super) struct Registered {
 
 /// W1 and W3: the highest generation with an `open` record that is above `than`, else `than`. `g/` is never emptied,
 /// so that the second reading needs only what is new.
-async fn newest_generation(objects: &Objects, than: Option<Generation>) -> Result<Generation> {
+pub(crate) async fn newest_generation(objects: &Objects, than: Option<Generation>) -> Result<Generation> {
     let after = than.map(|g| objects.layout.gc(g, "open"));
     let keys = objects.list(&objects.layout.folder(ObjectKind::Gc), after.as_ref()).await?;
     let opened = keys.iter().filter_map(|k| match objects.layout.parse_gc(k) {
@@ -79,7 +79,7 @@ async fn put_registration(
 }
 
 /// Ends a session without a snapshot; one that has ended already stays as it is.
-pub(super) async fn abort(objects: &Objects, generation: Generation, sid: Sid, reason: &str) -> Result<()> {
+pub(crate) async fn abort(objects: &Objects, generation: Generation, sid: Sid, reason: &str) -> Result<()> {
     let key = objects.layout.outcome(generation, sid);
     let outcome = Outcome::Aborted { nonce: objects.env.random(), reason: reason.to_owned() };
     let sealed = objects.seal(ObjectKind::Outcome, &key, &outcome.encode());

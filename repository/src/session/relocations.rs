@@ -28,6 +28,11 @@ impl Relocations {
         relocations
     }
 
+    /// Those of earlier runs only: what a collector resolves by while its own run is not swept.
+    pub(crate) fn merged(merged: &[Relocation]) -> Self {
+        Self::new(merged, &[], &HashSet::new())
+    }
+
     /// What holds in the newest generation now. For readers that find a pack gone.
     pub async fn load_newest(objects: &Objects) -> Result<Self> {
         forbidden::load_newest_relocations(objects).await

@@ -4,66 +4,19 @@
 //! that another tool keeps (clippy's lints, rustfmt) is only checked to be switched on.
 
 mod code;
+mod layers;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use code::code_only;
+use layers::{CRATES, ENGINE_IGNORES, LAYERS};
 
 /// Longest file, in lines.
 const FILE_LINES_MAX: usize = 500;
 /// Longest function, from `fn` to its closing brace.
 const FUNCTION_LINES_MAX: usize = 70;
-
-/// Modules of `repository`, from the lowest up, and which others each may name. `items::entry` is plain values.
-const LAYERS: &[(&str, &[&str])] = &[
-    ("codec", &[]),
-    ("env", &[]),
-    ("limits", &[]),
-    ("error", &[]),
-    ("monitor", &[]),
-    ("ids", &["env"]),
-    ("cpu", &["error"]),
-    ("items::entry", &["env", "ids", "limits"]),
-    ("store", &["env", "error", "limits", "ids"]),
-    ("layout", &["ids", "store"]),
-    ("keys", &["blob", "codec", "env", "error", "ids", "layout", "limits", "store"]),
-    ("blob", &["codec", "cpu", "env", "error", "ids", "keys", "layout", "limits", "store"]),
-    ("chunk", &["codec", "error", "ids", "items::entry", "limits"]),
-    ("source", &["env", "error", "ids", "items::entry", "limits", "monitor"]),
-    ("target", &["codec", "env", "error", "ids", "items::entry", "limits", "monitor"]),
-    (
-        "pack",
-        &["blob", "codec", "cpu", "env", "error", "ids", "keys", "layout", "limits", "monitor", "store"],
-    ),
-    (
-        "index",
-        &["blob", "codec", "env", "error", "ids", "keys", "layout", "limits", "monitor", "pack", "store"],
-    ),
-    ("items", &["blob", "codec", "env", "error", "ids", "items::entry", "keys", "limits", "pack"]),
-    ("manifest", &["blob", "codec", "env", "error", "ids", "items", "keys", "limits", "pack"]),
-    ("retention", &["env", "ids"]),
-    ("session", &["*"]),
-    ("ops", &["*"]),
-];
-
-/// What the engine must not know.
-const ENGINE_IGNORES: &[&str] = &["tonic", "kube", "k8s_openapi", "prost_types", "axum", "clap", "proto"];
-
-/// Crates of the workspace and which others each may depend on.
-const CRATES: &[(&str, &[&str])] = &[
-    ("sys", &[]),
-    ("repository", &["sys"]),
-    ("proto", &["repository"]),
-    ("service", &["repository", "proto"]),
-    ("agent", &["repository", "proto", "service"]),
-    ("coordinator", &["repository", "proto", "service"]),
-    ("cli", &["sys", "repository", "proto", "service", "agent", "coordinator"]),
-    ("tests", &["sys", "repository", "proto", "service", "agent", "coordinator", "cli"]),
-    ("tests/protocol", &[]),
-    ("benches", &["sys", "repository", "proto", "cli"]),
-];
 
 /// Lints that the workspace must switch on.
 const LINTS: &[&str] = &[

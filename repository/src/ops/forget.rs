@@ -1,0 +1,88 @@
+//! Forgets snapshots, and takes it back.
+//!
+//! Forgetting writes a marker; nothing is deleted before a later GC run, and until then it can be undone. The undo is a session
+//! that commits a copy of the manifest under the same rules as a backup (W5): where a pack is gone or condemned
+//! already, it is too late, and it says so.
+
+use crate::ids::{Place, Sid};
+use crate::index::objects::Objects;
+use crate::layout::ObjectKind;
+use crate::manifest::record::Forgotten;
+use crate::manifest::{Manifest, summary};
+use crate::ops::Repository;
+use crate::session::{Found, Session, Who, history};
+use crate::{Error, ErrorKind, Result};
+
+/// Who forgets, and why: for people who ask later.
+#[derive(Clone, Debug, Default)]
+pub struct Because {
+    /// A person, a policy, a host.
+    pub by: String,
+    /// A reason.
+    pub why: String,
+}
+
+/// Marks a snapshot as forgotten. One that is already stays so.
+pub async fn forget(repo: &Repository, snapshot: Sid, because: &Because) -> Result<()> {
+    let objects = repo.objects();
+    let (generation, sid) = find(&objects, snapshot, false).await?;
+    let key = objects.layout.forget(generation, sid);
+    let forgotten = Forgotten { at: objects.env.now(), by: because.by.clone(), why: because.why.clone() };
+    let sealed = objects.seal(ObjectKind::Forget, &key, &forgotten.encode());
+    objects.put_own(&key, &sealed).await.map(drop)
+}
+
+/// Where a snapshot's outcome lies.
+async fn find(objects: &Objects, snapshot: Sid, forgotten: bool) -> Result<history::Name> {
+    let names = if forgotten {
+        history::list_forgotten(objects).await?
+    } else {
+        history::list_outcomes(objects).await?
+    };
+    let found = names.into_iter().find(|(_, sid)| *sid == snapshot);
+    found.ok_or_else(|| {
+        let what = if forgotten { "there is no forgotten snapshot" } else { "there is no snapshot" };
+        Error::new(ErrorKind::NotFound, format!("{what} {snapshot}"))
+    })
+}
+
+/// Brings a forgotten snapshot back, under a new id, which is returned. Fails with `Refused` where a pack that it needs
+/// is condemned or gone.
+pub async fn unforget(repo: &Repository, snapshot: Sid, node: &str) -> Result<Sid> {
+    let objects = repo.objects();
+    let (generation, sid) = find(&objects, snapshot, true).await?;
+    let Found::Committed(manifest) = history::read(&objects, generation, sid).await? else {
+        return Err(Error::new(ErrorKind::NotFound, format!("there is no snapshot {snapshot}")));
+    };
+    let session = Session::open(objects, &Who::writer(node, &manifest.volume)).await?;
+    let checked = check(repo, &session, &manifest).await;
+    if let Err(e) = checked {
+        session.abort("the undo came too late").await?;
+        return Err(e.context(format!("bring snapshot {snapshot} back")));
+    }
+    let copy = session.sid();
+    session.commit(*manifest).await?.or_error()?;
+    Ok(copy)
+}
+
+/// W5 for all that the manifest needs.
+async fn check(repo: &Repository, session: &Session, manifest: &Manifest) -> Result<()> {
+    session.note_all_packs().await?;
+    let needs = summary::load(&manifest.summary, &repo.reader()).await?;
+    let places = needs.iter().flat_map(|n| {
+        let pack = n.pack.id;
+        n.ordinals.iter().map(move |ordinal| Place { pack, ordinal })
+    });
+    for place in places.chain(manifest.summary.pieces().iter().map(|p| p.place)) {
+        let moved = session.resolve(place) != place;
+        if moved || !session.may_use(place).await? {
+            let what = format!(
+                "pack {}, which it needs, is {}",
+                place.pack,
+                if moved { "moved" } else { "gone or condemned" }
+            );
+            return Err(Error::new(ErrorKind::Refused, what));
+        }
+    }
+    Ok(())
+}

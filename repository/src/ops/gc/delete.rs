@@ -1,0 +1,87 @@
+//! G7 and what may go after G8. Deleting what is gone already is no error: several collectors may be at it.
+
+use std::collections::HashSet;
+
+use futures::{StreamExt as _, stream};
+
+use super::Run;
+use super::sessions::Sessions;
+use crate::error::Context as _;
+use crate::ids::{PackId, Sid};
+use crate::layout::ObjectKind;
+use crate::limits::RECORD_FETCHES;
+use crate::manifest::gc::GcDone;
+use crate::session::history::Name;
+use crate::store::{Key, StoreErrorKind};
+use crate::{ErrorKind, Result};
+
+impl Run<'_> {
+    /// G7. What the store refuses to delete (object lock) is left over for the next run.
+    pub(super) async fn delete_packs(&mut self, swept: &[PackId]) -> Result<()> {
+        let deletes: Vec<_> = swept
+            .iter()
+            .filter(|p| self.packs.contains_key(p))
+            .map(|&pack| {
+                let (store, key) = (self.objects.store.clone(), self.objects.layout.pack(pack));
+                async move { (pack, store.delete(&key).await.map_err(|e| (key, e))) }
+            })
+            .collect();
+        let mut deletes = stream::iter(deletes).buffer_unordered(RECORD_FETCHES);
+        while let Some((pack, deleted)) = deletes.next().await {
+            self.task.check()?;
+            match deleted {
+                Ok(()) => {
+                    self.report.deleted += 1;
+                    self.report.deleted_bytes += self.packs.remove(&pack).unwrap_or(0);
+                }
+                Err((key, e)) if e.kind == StoreErrorKind::Denied => {
+                    tracing::warn!(%key, error = %e, "a pack that nobody needs can't be deleted; the next run tries again");
+                    self.report.leftovers += 1;
+                }
+                Err((key, e)) => return Err(e).context(ErrorKind::Store, || format!("delete {key}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// What the frozen generations hold and the catalogue does not name: closed registrations first, then outcomes,
+    /// then markers; and deltas of sessions that have no pack left.
+    pub(super) async fn tidy(&mut self, done: &GcDone) -> Result<()> {
+        let kept: HashSet<Name> = done.catalogue.iter().copied().collect();
+        let goes = |name: &&Name| name.0 <= done.frozen && !kept.contains(name);
+        let sessions = Sessions::list(&self.objects).await?;
+        let layout = &self.objects.layout;
+        let closed = sessions.registered.iter().filter(goes).filter(|n| sessions.outcomes.contains(n));
+        let registrations = closed.map(|n| layout.registration(n.0, n.1)).collect();
+        let outcomes = sessions.outcomes.iter().filter(goes).map(|n| layout.outcome(n.0, n.1)).collect();
+        let markers = sessions.marked.iter().filter(goes).map(|n| layout.forget(n.0, n.1)).collect();
+        let with_packs: HashSet<Sid> = self.packs.keys().map(|p| p.sid).collect();
+        let deltas = self.objects.list(&layout.folder(ObjectKind::Delta), None).await?;
+        let useless = |key: &Key| {
+            layout.parse_delta(key).is_some_and(|(g, sid, _)| {
+                goes(&&(g, sid)) && sessions.outcomes.contains(&(g, sid)) && !with_packs.contains(&sid)
+            })
+        };
+        let deltas = deltas.into_iter().filter(useless).collect();
+        for keys in [registrations, outcomes, markers, deltas] {
+            self.delete_all(keys).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_all(&mut self, keys: Vec<Key>) -> Result<()> {
+        let store = &self.objects.store;
+        let deletes: Vec<_> =
+            keys.into_iter().map(|key| async move { (store.delete(&key).await, key) }).collect();
+        let mut deletes = stream::iter(deletes).buffer_unordered(RECORD_FETCHES);
+        while let Some((deleted, key)) = deletes.next().await {
+            match deleted {
+                Ok(()) => self.report.tidied += 1,
+                // It means nothing any more, whether it is there or not.
+                Err(e) if e.kind == StoreErrorKind::Denied => {}
+                Err(e) => return Err(e).context(ErrorKind::Store, || format!("delete {key}")),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! Garbage collection: packs that no snapshot needs are deleted while backups and restores go on.
+//!
+//! The steps G0 to G8 of docs/protocol.md, in the words of the model in `tests/protocol`. Any number of collectors may run,
+//! and each may stop for ever anywhere: every decision is an object that only one of them can create, and whoever comes
+//! next goes on from there. What can't be read (a damaged outcome or summary) stops a run before it condemns or deletes
+//! anything: it might need anything.
+
+mod delete;
+mod live;
+mod mark;
+mod plan;
+mod records;
+mod sessions;
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt as _;
+
+use mark::Mark;
+use sessions::{OpenSession, Sessions};
+
+use crate::error::Context as _;
+use crate::ids::{Generation, PackId, Sid};
+use crate::index::objects::Objects;
+use crate::layout::ObjectKind;
+use crate::manifest::gc::{GcDone, GcOpen};
+use crate::ops::{Repository, Task};
+use crate::session::{Relocations, forbidden, register};
+use crate::{Error, ErrorKind, Result};
+
+/// How to collect.
+#[derive(Clone, Debug)]
+pub struct GcRequest {
+    /// A writer that registered longer ago than this, by its own clock, is taken for dead and fenced, seconds. A younger
+    /// one is left alone, and the run ends for now. For liveness only: a fenced writer that lives starts again and
+    /// finds what it had uploaded.
+    pub fence_after_seconds: u64,
+    /// Only tell what would be condemned.
+    pub dry_run: bool,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default)]
+pub struct GcReport {
+    /// The generation that was opened or finished.
+    pub generation: Generation,
+    /// Packs that there were, and their bytes.
+    pub packs: u64,
+    /// Bytes of all packs that there were.
+    pub bytes: u64,
+    /// Snapshots that count.
+    pub snapshots: u64,
+    /// Packs that nobody needed as the run began.
+    pub condemned: u64,
+    /// Bytes of these.
+    pub condemned_bytes: u64,
+    /// Packs that were deleted.
+    pub deleted: u64,
+    /// Bytes of these.
+    pub deleted_bytes: u64,
+    /// Packs that could not be deleted; the next run tries again.
+    pub leftovers: u64,
+    /// Old registrations, outcomes, markers and deltas that were deleted.
+    pub tidied: u64,
+    /// Writers that were fenced.
+    pub fenced: Vec<Sid>,
+    /// Writers that are still at work: nothing is deleted before they are done. The next run goes on here.
+    pub waiting_for: Vec<Sid>,
+    /// The run came to its end.
+    pub done: bool,
+}
+
+/// One run, on what was read at its beginning.
+struct Run<'a> {
+    repo: &'a Repository,
+    objects: Objects,
+    task: &'a Task,
+    request: GcRequest,
+    /// Packs and their sizes.
+    packs: BTreeMap<PackId, u64>,
+    report: GcReport,
+}
+
+/// Finishes the run that is open, or else makes one.
+pub async fn collect(repo: &Repository, request: GcRequest, task: &Task) -> Result<GcReport> {
+    let objects = repo.objects();
+    // The list of packs comes before all that says who needs them.
+    let packs = list_packs(&objects).await?;
+    let mut report = GcReport { packs: packs.len() as u64, ..GcReport::default() };
+    report.bytes = packs.values().sum();
+    let mut run = Run { repo, objects, task, request, packs, report };
+    let newest = register::newest_generation(&run.objects, None).await?;
+    let done = forbidden::find_newest_done(&run.objects).await?;
+    let last = done.as_ref().map_or(Generation::default(), |(g, _)| *g);
+    // G0
+    let generation = if newest > last { newest } else { Generation(newest.0 + 1) };
+    run.report.generation = generation;
+    let done = done.map(|(_, record)| record).unwrap_or_default();
+    let open = match records::find_open(&run.objects, generation).await? {
+        Some(open) => open,
+        None => match run.open(generation).await? {
+            Some(open) => open,
+            None => return Ok(run.report),
+        },
+    };
+    run.finish(generation, &open, &done).await?;
+    Ok(run.report)
+}
+
+async fn list_packs(objects: &Objects) -> Result<BTreeMap<PackId, u64>> {
+    let folder = objects.layout.folder(ObjectKind::Pack);
+    let mut listed = objects.store.list(&folder, None);
+    let mut packs = BTreeMap::new();
+    while let Some(object) = listed.try_next().await.context(ErrorKind::Store, || format!("list {folder}"))? {
+        if let Some(id) = objects.layout.parse_pack(&object.key) {
+            packs.insert(id, object.bytes);
+        }
+    }
+    Ok(packs)
+}
+
+impl Run<'_> {
+    /// G1 and G2. `None`: it was only to be told, or nothing is to be condemned.
+    async fn open(&mut self, generation: Generation) -> Result<Option<GcOpen>> {
+        let sessions = Sessions::list(&self.objects).await?;
+        let relocations = Relocations::load_newest(&self.objects).await?;
+        let mark = Mark::make(self.repo, &sessions, &relocations, None).await?;
+        self.task.check()?;
+        let leftovers = records::last_sweep(&self.objects, generation).await?;
+        let condemned = plan::condemn(&self.packs, &mark.live, &sessions.at_work(), &leftovers);
+        self.report.snapshots = mark.snapshots.len() as u64;
+        self.report.condemned = condemned.len() as u64;
+        self.report.condemned_bytes = self.bytes_of(&condemned);
+        if self.request.dry_run || condemned.is_empty() && !sessions.has_left(|s| self.is_dead(s)) {
+            self.report.done = !self.request.dry_run;
+            return Ok(None);
+        }
+        let open = GcOpen { condemned, relocations: Vec::new() };
+        records::create_open(&self.objects, generation, &open).await.map(Some)
+    }
+
+    /// G3 to G8.
+    async fn finish(&mut self, generation: Generation, open: &GcOpen, last: &GcDone) -> Result<()> {
+        if self.request.dry_run {
+            return Ok(());
+        }
+        if !self.fence(generation).await? {
+            return Ok(());
+        }
+        self.task.check()?;
+        let frozen = Generation(generation.0 - 1);
+        let sessions = Sessions::list(&self.objects).await?;
+        let before = Relocations::merged(&last.relocations);
+        let mark = Mark::make(self.repo, &sessions, &before, Some(frozen)).await?;
+        self.report.snapshots = mark.snapshots.len() as u64;
+        let own = plan::sweep(open, &mark.live);
+        let swept = records::create_sweep(&self.objects, generation, own).await?;
+        plan::check_sweep(&swept, open, &mark.live)?;
+        self.task.check()?;
+        self.delete_packs(&swept).await?;
+        let catalogue = mark.catalogue(&Sessions::list(&self.objects).await?);
+        let relocations = plan::merge(&last.relocations, open, &swept, &mark.named);
+        let done = GcDone { frozen, catalogue, relocations };
+        let done = records::create_done(&self.objects, generation, done).await?;
+        self.tidy(&done).await?;
+        self.report.done = true;
+        Ok(())
+    }
+
+    /// G3: true when no writer with a base below `generation` is left.
+    async fn fence(&mut self, generation: Generation) -> Result<bool> {
+        let sessions = Sessions::list(&self.objects).await?;
+        for writer in sessions.writers_below(generation) {
+            if !self.is_dead(writer) {
+                self.report.waiting_for.push(writer.sid);
+                continue;
+            }
+            let reason = format!("fenced by the GC run of generation {generation}");
+            register::abort(&self.objects, writer.generation, writer.sid, &reason).await?;
+            self.report.fenced.push(writer.sid);
+        }
+        Ok(self.report.waiting_for.is_empty())
+    }
+
+    /// For liveness only. A registration that can't be read has nobody who could go on with it.
+    fn is_dead(&self, writer: &OpenSession) -> bool {
+        let started = writer.registration.as_ref().map(|r| r.started);
+        let now = self.objects.env.now();
+        let age = started.map_or(i64::MAX, |s| now.seconds().saturating_sub(s.seconds()));
+        age >= i64::try_from(self.request.fence_after_seconds).unwrap_or(i64::MAX)
+    }
+
+    fn bytes_of(&self, packs: &[PackId]) -> u64 {
+        packs.iter().filter_map(|p| self.packs.get(p)).sum()
+    }
+}
+
+/// What must never happen: stops the run before anything is deleted.
+fn alarm(what: String) -> Error {
+    Error::new(ErrorKind::Internal, what)
+}
