@@ -24,7 +24,10 @@ pub(crate) fn start(global: &Global) {
         _ => "trace,h2=info,hyper=info,rustls=info,tonic=info",
     };
     let filter = match std::env::var("HOLDFAST_LOG") {
-        Ok(text) => EnvFilter::try_new(text).unwrap_or_else(|_| EnvFilter::new(level)),
+        Ok(text) => EnvFilter::try_new(&text).unwrap_or_else(|e| {
+            say(&format!("holdfast: HOLDFAST_LOG={text} is not a log filter and is not used: {e}"));
+            EnvFilter::new(level)
+        }),
         Err(_) => EnvFilter::new(level),
     };
     let to = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveBars);
