@@ -150,7 +150,9 @@ impl Core {
             let agent = record.agent.as_deref().unwrap_or("-");
             tracing::info!(run = %id, agent, state = record.state.name(), "job changed");
             if record.state.has_ended() {
-                self.metrics.count_finished(&record);
+                if let Some(result) = &record.result {
+                    self.metrics.finished.count(&record.job.spec, result);
+                }
                 self.note_result(&record);
             }
             if record.state.has_ended() || record.state == State::Queued {

@@ -15,7 +15,9 @@ use repository::ops::snapshots::{self, Snapshot, Stats};
 use repository::ops::verify::{self, Level, VerifyReport};
 use repository::ops::{Repository, Task};
 use repository::store::Counts;
-use service::repo::{Probe, Settings};
+use service::repo::Probe;
+
+use crate::config::Config;
 
 /// The repository, as the coordinator sees it.
 #[async_trait]
@@ -49,9 +51,9 @@ pub struct RepositoryEngine {
 
 impl RepositoryEngine {
     /// Probes the store, refuses an unfit one, and opens the repository and its index.
-    pub async fn open(settings: &Settings, counts: Arc<Counts>, env: &Env) -> Result<Self> {
-        let repo = settings.open(counts, Probe::Run, env).await?;
-        let index = service::repo::open_index(&repo);
+    pub async fn open(config: &Config, counts: Arc<Counts>, env: &Env) -> Result<Self> {
+        let repo = config.repository.open(counts, Probe::Run, env).await?;
+        let index = service::repo::open_index(&repo, config.refresh_seconds);
         Ok(Self::new(repo, index))
     }
 

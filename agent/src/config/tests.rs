@@ -44,6 +44,11 @@ fn volumes_are_checked() {
     refused("volumes: [{path: /a, name: v}, {path: /b, name: v}]\n", "volume v is configured twice");
     refused("volumes: [{path: /a, excludes: []}]\n", "excludes");
     refused("restore_roots: [/a/../b]\n", "restore root /a/../b");
+    refused("volumes: [{path: /a, name: ''}]\n", "volume: empty");
+    refused("volumes: [{path: \"/a\\nb\"}]\n", "volume: the control character");
+    refused("agent_id: \"a\\0b\"\n", "agent_id: the control character");
+    refused("jobs_max: 100000\n", "jobs_max must be 1 to");
+    refused("cpu_threads: 100000\n", "cpu_threads must be at most");
 }
 
 #[test]

@@ -71,10 +71,10 @@ pub struct CoordinatorArgs {
     /// CA that agents and clients must have a certificate of
     #[arg(long, env = "HOLDFAST_TLS_CLIENT_CA_FILE", value_name = "FILE")]
     pub tls_client_ca_file: Option<PathBuf>,
-    /// File with the bearer token of agents
+    /// File with a bearer token of agents, whatever their ids
     #[arg(long, env = "HOLDFAST_AGENT_TOKEN_FILE", value_name = "FILE")]
     pub agent_token_file: Option<PathBuf>,
-    /// File with the bearer token of clients
+    /// File with a bearer token of clients that may do everything
     #[arg(long, env = "HOLDFAST_CLIENT_TOKEN_FILE", value_name = "FILE")]
     pub client_token_file: Option<PathBuf>,
     /// Threads for hashing and decompression; 0 means one a core

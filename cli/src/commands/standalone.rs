@@ -142,11 +142,8 @@ async fn serve(app: &App, args: &StandaloneArgs, places: &Places) -> Result<Exit
     let stop = app.cancel.child_token();
     let coordinator = coordinator_config(app, args, places)?;
     let (env, metrics) = (app.env.clone(), coordinator::metrics::Metrics::default());
-    let engine = app.or_cancel(coordinator::engine::RepositoryEngine::open(
-        &coordinator.repository,
-        metrics.store.clone(),
-        &env,
-    ));
+    let engine =
+        app.or_cancel(coordinator::engine::RepositoryEngine::open(&coordinator, metrics.store.clone(), &env));
     let engine = Arc::new(engine.await??);
     let started = coordinator::start(coordinator, engine, metrics, env, stop.clone()).await?;
     let agent = agent_config(app, args, places, started.grpc)?;

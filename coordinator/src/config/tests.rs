@@ -1,6 +1,7 @@
 //! What is valid, and that everything wrong is named.
 
 use super::{Config, ConfigLayer};
+use crate::gate::{Access, Grant};
 use service::config::Invalid;
 
 fn validate(yaml: &str) -> Result<Config, Invalid> {
@@ -51,6 +52,42 @@ fn plaintext_stays_on_this_machine() {
     assert!(validate(&format!("{BASE}{tls}tls_client_ca_file: /ca\n")).is_ok());
     refused("tls_cert_file: /c\n", &["go together"]);
     refused("tls_client_ca_file: /c\n", &["needs tls_cert_file"]);
+}
+
+#[test]
+fn tokens_are_checked() {
+    let good = "agent_token_file: /a\nclient_token_file: /c\ntokens:\n- {file: /1, agents: [node-1, 'db-*']}\n\
+                - {file: /2, clients: read}\n- {file: /3, clients: write, agents: [x]}\n";
+    let tokens = validate(&format!("{BASE}{good}")).unwrap().tokens;
+    let grant = |agents: &[&str], clients| Grant {
+        agents: agents.iter().map(|a| (*a).to_owned()).collect(),
+        clients,
+    };
+    let grants: Vec<_> = tokens.iter().map(|(_, grant)| grant.clone()).collect();
+    assert_eq!(
+        grants,
+        [
+            grant(&["*"], None),
+            grant(&[], Some(Access::Write)),
+            grant(&["node-1", "db-*"], None),
+            grant(&[], Some(Access::Read)),
+            grant(&["x"], Some(Access::Write)),
+        ]
+    );
+    assert!(
+        validate(&format!(
+            "{BASE}listen: 0.0.0.0:1\nallow_plaintext: true\ntokens: [{{file: /1, clients: read}}]\n"
+        ))
+        .is_ok()
+    );
+    refused("tokens: [{file: /1}]\n", &["token /1: grants nothing"]);
+    refused("tokens: [{file: /1, agents: ['']}]\n", &["token /1: an agent's id is empty"]);
+    refused("tokens: [{file: /1, clients: admin}]\n", &["admin"]);
+    refused("tokens: [{agents: [x]}]\n", &["file"]);
+    refused(
+        "client_token_file: /1\ntokens: [{file: /1, agents: [x]}]\n",
+        &["/1: the file is configured twice"],
+    );
 }
 
 #[test]
