@@ -19,8 +19,8 @@ pub(crate) fn bars() -> &'static MultiProgress {
 pub(crate) fn start(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (_, 0) => "warn,cli=info,agent=info,coordinator=info",
-        (_, 1) => "info,cli=debug,agent=debug,coordinator=debug,repository=debug",
+        (_, 0) => "warn,cli=info,agent=info,coordinator=info,service=info",
+        (_, 1) => "info,cli=debug,agent=debug,coordinator=debug,service=debug,repository=debug",
         _ => "trace,h2=info,hyper=info,rustls=info,tonic=info",
     };
     let filter = match std::env::var("HOLDFAST_LOG") {

@@ -125,6 +125,19 @@ impl Remote {
         })
     }
 
+    /// What the coordinator knows of a volume.
+    pub(crate) async fn find_volume(&self, name: &str) -> Result<Option<v1::Volume>> {
+        let request = timed(v1::ListVolumesRequest {});
+        let mut answers = self.client.clone().list_volumes(request).await.map_err(wrong)?.into_inner();
+        while let Some(answer) = answers.message().await.map_err(wrong)? {
+            let mut volumes = answer.volumes.into_iter().filter_map(|v| v.volume);
+            if let Some(found) = volumes.find(|v| v.name == name) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
     /// Has an agent back a volume up, and waits.
     pub(crate) async fn backup(&self, request: v1::RunBackupRequest, task: &Task) -> Result<JobResult> {
         let started = self.client.clone().run_backup(timed(request)).await.map_err(wrong)?.into_inner();

@@ -112,6 +112,14 @@ async fn one(app: &App, by: &By, request: BackupRequest, list: &mut output::List
 }
 
 async fn by_agent(remote: &Remote, request: BackupRequest, task: &Task) -> repository::Result<BackupReport> {
+    // The volume's name decides what is read; a PATH that is another folder would silently do nothing.
+    if let Some(v) = remote.find_volume(&request.volume).await?
+        && v.path != request.root.as_os_str().as_encoded_bytes()
+    {
+        let (there, host, path) = (escape(&v.path), tame(&v.host), request.root.display());
+        let what = format!("PATH is {path}, but volume {} is {there} on {host}", tame(&v.name));
+        return Err(Error::new(ErrorKind::Input, what));
+    }
     let (volume, read_all, tags) = (request.volume, request.read_all, request.tags);
     let done = remote.backup(RunBackupRequest { volume, read_all, tags }, task).await?;
     let unsaid = || Error::new(ErrorKind::Internal, "the agent reported no snapshot");
