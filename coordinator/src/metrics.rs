@@ -65,7 +65,7 @@ impl Metrics {
             "Outcomes of sessions that can't be read",
             self.snapshots_damaged.clone(),
         );
-        let text = "Attempts to read the snapshots from the store that failed";
+        let text = "Attempts to read the snapshots or the index from the store that failed";
         r.register("refresh_failures", text, self.refresh_failures.clone());
         let text =
             "Start of the newest snapshot of the scheduled volume that is furthest behind; 0 if one has none";

@@ -98,3 +98,20 @@ fn schedules_are_checked() {
     refused("schedules: [{volume: a, cron: 'x y'}]\n", &["schedule of a", "cron"]);
     refused("timezone: Mars/Olympus\n", &["timezone Mars/Olympus"]);
 }
+
+#[test]
+fn every_setting_is_in_the_documentation() {
+    let document = include_str!("../../../docs/servers.md");
+    let part = |from: &str| {
+        document.split(&format!("\n{from}\n")).nth(1).unwrap().trim_start().split("\n\n").next().unwrap()
+    };
+    let tables = format!("{}\n{}", part("Both servers:"), part("Coordinator:"));
+    for field in ConfigLayer::FIELDS {
+        assert!(tables.contains(&format!("`{field}`")), "{field}");
+    }
+    // And none that does not exist: the names are in the first column.
+    let first = tables.lines().filter_map(|l| l.strip_prefix("| `")?.split(" |").next());
+    for name in first.flat_map(|names| names.split(", ")).map(|n| n.trim_matches('`')) {
+        assert!(ConfigLayer::FIELDS.contains(&name), "{name}");
+    }
+}

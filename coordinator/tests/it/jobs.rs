@@ -42,6 +42,23 @@ async fn a_backup_is_run_watched_and_counted() {
 }
 
 #[tokio::test]
+async fn a_watch_that_begins_in_the_middle_shows_progress() {
+    let pair = pair().await;
+    let id = pair.client.backup("v").await;
+    pair.client.wait_state(id, RunState::Running).await;
+    let request = v1::WatchRunRequest { run_id: id.0.to_vec().into() };
+    let mut watch = pair.client.0.clone().watch_run(request).await.unwrap().into_inner();
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        let next = tokio::time::timeout(std::time::Duration::from_secs(30), watch.next()).await;
+        let run = next.expect("progress is shown").unwrap().unwrap();
+        assert_eq!(run.state(), RunState::Running);
+        seen.push(run.figures.unwrap().entries);
+    }
+    assert!(seen[2] > seen[1], "{seen:?}");
+}
+
+#[tokio::test]
 async fn a_second_wish_joins_the_first_and_volumes_wait_for_each_other() {
     let pair = pair().await;
     let first = pair.client.backup("v").await;
