@@ -22,8 +22,8 @@ use crate::reload::Watched;
 
 /// A handshake that takes longer is given up.
 const HANDSHAKE_SECONDS: u64 = 10;
-/// Handshakes at once.
-const HANDSHAKES_MAX: usize = 64;
+/// Handshakes at once; as many that stall keep others waiting until they are given up.
+const HANDSHAKES_MAX: usize = 512;
 /// Wait after a failed accept: mostly too many open files, which does not end at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

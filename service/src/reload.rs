@@ -100,7 +100,8 @@ impl<T: Send + Sync + 'static> Watched<T> {
         make: impl Fn(&[Content]) -> Result<T> + Send + Sync + 'static,
     ) -> Result<Self> {
         let contents = read_all(&files)?;
-        let now = RwLock::new(Arc::new(make(&contents)?));
+        let now = make(&contents).map_err(|e| e.context(names(&files)))?;
+        let now = RwLock::new(Arc::new(now));
         let seen = Mutex::new(Ok(contents));
         Ok(Self(Arc::new(Inner { files, make: Box::new(make), now, seen, reloads: reloads.clone() })))
     }
@@ -125,8 +126,7 @@ impl<T: Send + Sync + 'static> Follow for Watched<T> {
             Err(e) => Err(e.clone()),
         };
         *seen = read;
-        let files: Vec<_> = inner.files.iter().map(|f| f.display().to_string()).collect();
-        let files = files.join(", ");
+        let files = names(&inner.files);
         match made {
             Ok(value) => {
                 *inner.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
@@ -157,6 +157,10 @@ pub async fn follow(all: Vec<Arc<dyn Follow>>, shutdown: &CancellationToken) {
             tracing::error!(error = %e, "files could not be looked at");
         }
     }
+}
+
+fn names(files: &[PathBuf]) -> String {
+    files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn read_all(files: &[PathBuf]) -> Result<Vec<Content>> {

@@ -68,3 +68,20 @@ fn volumes_by_flag() {
     assert_eq!(parse("/odd=name").unwrap().path.to_str(), Some("/odd=name"));
     assert!(parse("=x").is_err() && parse("x=").is_err() && parse("").is_err());
 }
+
+#[test]
+fn every_setting_is_in_the_documentation() {
+    let document = include_str!("../../../docs/servers.md");
+    let part = |from: &str| {
+        document.split(&format!("\n{from}\n")).nth(1).unwrap().trim_start().split("\n\n").next().unwrap()
+    };
+    let tables = format!("{}\n{}", part("Both servers:"), part("Agent:"));
+    for field in ConfigLayer::FIELDS {
+        assert!(tables.contains(&format!("`{field}`")), "{field}");
+    }
+    // And none that does not exist: the names are in the first column.
+    let first = tables.lines().filter_map(|l| l.strip_prefix("| `")?.split(" |").next());
+    for name in first.flat_map(|names| names.split(", ")).map(|n| n.trim_matches('`')) {
+        assert!(ConfigLayer::FIELDS.contains(&name), "{name}");
+    }
+}

@@ -45,7 +45,8 @@ fn a_start_needs_good_files_of_bounded_size() {
     let open = || Watched::open(vec![path.clone()], &Reloads::default(), number).map(drop);
     assert!(open().unwrap_err().chain().contains("/n"));
     std::fs::write(&path, "x").unwrap();
-    assert!(open().unwrap_err().chain().contains("no number"));
+    let e = open().unwrap_err().chain();
+    assert!(e.contains("no number") && e.contains("/n"), "{e}");
     std::fs::write(&path, vec![b'1'; (1 << 20) + 1]).unwrap();
     assert!(open().unwrap_err().chain().contains("larger than"));
 }
