@@ -6,50 +6,28 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use repository::ids::DomainName;
+use proto::convert;
 use repository::source::Rules;
 use serde::Deserialize;
 use service::client::Target;
-use service::config::Invalid;
-use service::repo::{KeyFrom, Settings};
+use service::config::{Invalid, Shared};
+use service::repo::Settings;
 use service::tls::ClientFiles;
 
-service::layer! {
+service::server_layer! {
     /// One source of settings. Units are in the names.
     pub struct ConfigLayer {
         scalars {
-            /// URL of the repository's store.
-            repo: String,
-            /// Domain of the repository; `default` unless given.
-            domain: String,
-            /// File with the passphrase that opens the keys.
-            passphrase_file: PathBuf,
-            /// Key file that opens the keys.
-            key_file: PathBuf,
-            /// Folder for caches; lossless to delete.
-            cache_dir: PathBuf,
-            /// Threads for hashing, compressing and encrypting; 0 means one a core.
-            cpu_threads: usize,
             /// URL of the coordinator.
             coordinator: String,
             /// File with the bearer token for the coordinator.
             token_file: PathBuf,
             /// CA of the coordinator's certificate.
             tls_ca_file: PathBuf,
-            /// Own certificate chain, for mutual TLS.
-            tls_cert_file: PathBuf,
-            /// Its private key.
-            tls_key_file: PathBuf,
-            /// Plaintext gRPC also to other machines.
-            allow_plaintext: bool,
-            /// Address of `/metrics`, `/healthz` and `/readyz`; 127.0.0.1:7427 unless given.
-            http_listen: SocketAddr,
             /// This agent's id; the host unless given. Two agents must not share one.
             agent_id: String,
             /// Name of this machine in snapshots; the kernel's unless given.
             host: String,
-            /// Folder for results that the coordinator has not acknowledged yet.
-            state_dir: PathBuf,
             /// Bound on the memory of all jobs together, bytes.
             memory_bytes_max: usize,
             /// Jobs at once.
@@ -150,17 +128,29 @@ const MEMORY_BYTES_MIN: usize = 64 << 20;
 
 impl ConfigLayer {
     /// Checks everything, and names everything that is wrong at once.
-    pub fn validate(self) -> Result<Config, Invalid> {
+    pub fn validate(mut self) -> Result<Config, Invalid> {
         let mut wrong = Vec::new();
         let host = self.host.clone().or_else(find_host);
         if host.is_none() {
             wrong.push("host is missing, and the kernel does not tell it".to_owned());
         }
         let host = host.unwrap_or_default();
+        let agent_id = self.agent_id.clone().unwrap_or_else(|| host.clone());
+        for (name, value) in [("host", &host), ("agent_id", &agent_id)] {
+            check(convert::check_name(name, value, convert::HOST_BYTES_MAX), &mut wrong);
+        }
         let volumes = self.volumes(&host, &mut wrong);
         let restore_roots = self.restore_roots.clone().unwrap_or_default();
         for root in restore_roots.iter().filter(|r| !is_plain(r)) {
             wrong.push(format!("restore root {} must be an absolute path without . and ..", root.display()));
+        }
+        for (name, count, max) in [
+            ("volumes", volumes.len(), convert::VOLUMES_MAX),
+            ("restore_roots", restore_roots.len(), convert::RESTORE_ROOTS_MAX),
+        ] {
+            if count > max {
+                wrong.push(format!("{name}: {count} of them; {max} are allowed"));
+            }
         }
         let coordinator = self.target();
         if let Err(e) = coordinator.check() {
@@ -178,35 +168,21 @@ impl ConfigLayer {
         if !(1..=19).contains(&zstd_level) {
             wrong.push("zstd_level must be 1 to 19".to_owned());
         }
-        if self.jobs_max == Some(0) || self.reconnect_seconds_max == Some(0) {
-            wrong.push("jobs_max and reconnect_seconds_max must be at least 1".to_owned());
+        if self.jobs_max.is_some_and(|n| n == 0 || n > convert::JOBS_AT_ONCE_MAX) {
+            wrong.push(format!("jobs_max must be 1 to {}", convert::JOBS_AT_ONCE_MAX));
         }
-        let domain = self.domain.as_deref().map(str::parse).transpose();
-        let domain = domain.map_err(|e| wrong.push(format!("domain: {e}"))).ok().flatten();
-        let key = KeyFrom::one_of(self.passphrase_file, self.key_file).map_err(|e| wrong.push(e)).ok();
-        if self.repo.is_none() {
-            wrong.push("repo is missing: the URL of the repository's store".to_owned());
+        if self.reconnect_seconds_max == Some(0) {
+            wrong.push("reconnect_seconds_max must be at least 1".to_owned());
         }
-        if self.state_dir.is_none() {
-            wrong.push("state_dir is missing: the folder for unacknowledged results".to_owned());
-        }
-        let (Some(url), Some(key), Some(state_dir), true) =
-            (self.repo, key, self.state_dir, wrong.is_empty())
-        else {
+        let shared = self.take_shared().validate(HTTP_PORT, &mut wrong);
+        let (Some(Shared { repository, http_listen, state_dir }), true) = (shared, wrong.is_empty()) else {
             return Err(Invalid(wrong));
         };
-        let http = self.http_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], HTTP_PORT)));
         Ok(Config {
-            repository: Settings {
-                url,
-                domain: domain.unwrap_or_else(DomainName::default_domain),
-                key,
-                cache_dir: self.cache_dir,
-                cpu_threads: self.cpu_threads.unwrap_or(0),
-            },
+            repository,
             coordinator,
-            http_listen: Some(http),
-            agent_id: self.agent_id.unwrap_or_else(|| host.clone()),
+            http_listen: Some(http_listen),
+            agent_id,
             host,
             state_dir,
             memory_bytes_max,
@@ -241,6 +217,7 @@ impl ConfigLayer {
                 wrong.push(format!("volume {path} must be an absolute path without . and .."));
             }
             let name = v.name.clone().unwrap_or_else(|| format!("{host}:{path}"));
+            check(convert::check_name("volume", &name, convert::VOLUME_BYTES_MAX), wrong);
             if !names.insert(name.clone()) {
                 wrong.push(format!("volume {name} is configured twice"));
             }
@@ -252,6 +229,11 @@ impl ConfigLayer {
 }
 
 const DEFAULT_ZSTD_LEVEL: i32 = 2;
+
+/// The coordinator would refuse the agent for it.
+fn check(judged: repository::Result<()>, wrong: &mut Vec<String>) {
+    wrong.extend(judged.err().map(|e| e.chain()));
+}
 
 fn is_plain(path: &Path) -> bool {
     service::paths::parts(path.as_os_str().as_bytes()).is_some()

@@ -15,10 +15,12 @@ use repository::ops::backup::{BackupReport, BackupRequest};
 use repository::ops::restore::{RestoreReport, RestoreRequest};
 use repository::ops::{Repository, Task, backup, restore, snapshots};
 use repository::{Error, ErrorKind, Result};
+use service::client::Dialer;
 use service::paths;
 use service::repo::Probe;
 
 use crate::config::{Config, Volume};
+use crate::limits::INDEX_SECONDS;
 use crate::lookup::RemoteLookup;
 use crate::metrics::Metrics;
 
@@ -47,10 +49,10 @@ pub struct RepositoryExecutor {
 
 impl RepositoryExecutor {
     /// Opens the repository; blobs are looked up at the coordinator, and locally while it is away.
-    pub async fn open(config: &Config, metrics: &Metrics, env: &Env) -> Result<Self> {
+    pub async fn open(config: &Config, dialer: Dialer, metrics: &Metrics, env: &Env) -> Result<Self> {
         let repo = config.repository.open(metrics.store.clone(), Probe::Skip, env).await?;
-        let local = service::repo::open_index(&repo);
-        let lookup = RemoteLookup::new(config.coordinator.clone(), local, metrics.clone());
+        let local = service::repo::open_index(&repo, INDEX_SECONDS);
+        let lookup = RemoteLookup::new(dialer, local, metrics.clone());
         Ok(Self::new(config, repo, Arc::new(lookup)))
     }
 

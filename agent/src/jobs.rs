@@ -116,7 +116,7 @@ impl Jobs {
         let mut state = self.lock();
         state.running.remove(&job.id);
         if !stopped {
-            self.metrics.count_finished(job.spec.kind(), &result);
+            self.metrics.finished.count(&job.spec, &result);
             state.ended.insert(job.id, (job, result));
         }
         self.metrics.set_running(state.running.values().map(|r| r.job.spec.kind()));

@@ -18,5 +18,9 @@ pub const LOOKUP_SECONDS: u64 = 10;
 pub const LOOKUP_PAUSE_SECONDS: u64 = 30;
 /// The coordinator must welcome the agent within this.
 pub const WELCOME_SECONDS: u64 = 15;
+/// A heartbeat comes at least this often, whatever the coordinator asks for.
+pub const HEARTBEAT_SECONDS_MAX: u32 = 3600;
+/// The local index, which answers lookups while the coordinator is away, looks for new deltas this often.
+pub const INDEX_SECONDS: u64 = 60;
 /// Running jobs get this long to end at a stop.
 pub const STOP_SECONDS: u64 = 10;

@@ -11,7 +11,7 @@ use proto::v1::coordinator_message::Message as Answer;
 use proto::{MESSAGE_BYTES_MAX, convert, v1};
 use repository::env::Env;
 use repository::{Error, ErrorKind, Result};
-use service::client::Target;
+use service::client::Dialer;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::jobs::Jobs;
-use crate::limits::{OUTBOX, PROGRESS_SECONDS, RECONNECT_MILLIS_MIN, WELCOME_SECONDS};
+use crate::limits::{HEARTBEAT_SECONDS_MAX, OUTBOX, PROGRESS_SECONDS, RECONNECT_MILLIS_MIN, WELCOME_SECONDS};
 use crate::metrics::Metrics;
 
 /// What the stream is made of.
 #[derive(Debug)]
 pub(crate) struct Link {
-    target: Target,
+    dialer: Dialer,
     jobs: Arc<Jobs>,
     metrics: Metrics,
     env: Env,
@@ -42,7 +42,7 @@ enum End {
 }
 
 impl Link {
-    pub(crate) fn new(config: &Config, jobs: Arc<Jobs>, metrics: Metrics, env: Env) -> Self {
+    pub(crate) fn new(config: &Config, dialer: Dialer, jobs: Arc<Jobs>, metrics: Metrics, env: Env) -> Self {
         let volume = |v: &crate::config::Volume| v1::Volume {
             name: v.name.clone(),
             host: config.host.clone(),
@@ -62,7 +62,7 @@ impl Link {
             jobs: Vec::new(),
         };
         let reconnect_max = Duration::from_secs(config.reconnect_seconds_max);
-        Self { target: config.coordinator.clone(), jobs, metrics, env, hello, reconnect_max }
+        Self { dialer, jobs, metrics, env, hello, reconnect_max }
     }
 
     /// Stays connected until `shutdown`.
@@ -107,7 +107,7 @@ impl Link {
 
     async fn try_talk(&self, welcomed: &mut bool) -> Result<()> {
         let mut client =
-            AgentsClient::new(self.target.connect()?).max_decoding_message_size(MESSAGE_BYTES_MAX);
+            AgentsClient::new(self.dialer.connect()?).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (outbox, outgoing) = mpsc::channel(OUTBOX);
         let jobs = self.jobs.held().iter().map(convert::job_to_wire).collect();
         send(&outbox, Message::Hello(v1::Hello { jobs, ..self.hello.clone() })).await?;
@@ -123,8 +123,9 @@ impl Link {
         };
         *welcomed = true;
         self.metrics.connected.set(1);
-        tracing::info!(coordinator = self.target.url, "connected");
-        let heartbeat = Duration::from_secs(u64::from(welcome.heartbeat_seconds.max(1)));
+        tracing::info!(coordinator = self.dialer.url(), "connected");
+        let heartbeat =
+            Duration::from_secs(u64::from(welcome.heartbeat_seconds.clamp(1, HEARTBEAT_SECONDS_MAX)));
         let (mut heartbeat, mut progress) =
             (interval(heartbeat), interval(Duration::from_secs(PROGRESS_SECONDS)));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);

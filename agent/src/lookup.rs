@@ -10,7 +10,7 @@ use proto::{MESSAGE_BYTES_MAX, convert};
 use repository::Result;
 use repository::ids::{BlobId, Place};
 use repository::index::Lookup;
-use service::client::{Connection, Target};
+use service::client::{Connection, Dialer};
 use tokio::time::Instant;
 
 use crate::limits::{LOOKUP_IDS, LOOKUP_PAUSE_SECONDS, LOOKUP_SECONDS};
@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 
 /// The coordinator's index, with the local one behind it.
 pub struct RemoteLookup {
-    target: Target,
+    dialer: Dialer,
     local: Arc<dyn Lookup>,
     metrics: Metrics,
     state: Mutex<State>,
@@ -33,7 +33,7 @@ struct State {
 impl fmt::Debug for RemoteLookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteLookup")
-            .field("target", &self.target)
+            .field("dialer", &self.dialer)
             .field("local", &self.local)
             .finish_non_exhaustive()
     }
@@ -42,8 +42,8 @@ impl fmt::Debug for RemoteLookup {
 impl RemoteLookup {
     /// Connects at the first question.
     #[must_use]
-    pub fn new(target: Target, local: Arc<dyn Lookup>, metrics: Metrics) -> Self {
-        Self { target, local, metrics, state: Mutex::default() }
+    pub fn new(dialer: Dialer, local: Arc<dyn Lookup>, metrics: Metrics) -> Self {
+        Self { dialer, local, metrics, state: Mutex::default() }
     }
 
     /// The connection, unless the coordinator failed a moment ago.
@@ -54,7 +54,7 @@ impl RemoteLookup {
         }
         state.paused_until = None;
         if state.connection.is_none() {
-            match self.target.connect() {
+            match self.dialer.connect() {
                 Ok(connection) => state.connection = Some(connection),
                 Err(e) => {
                     tracing::warn!(error = %e.chain(), "no connection for lookups");

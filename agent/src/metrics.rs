@@ -9,9 +9,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use proto::job::JobResult;
+use proto::job::JobSpec;
 use repository::monitor::Figures;
 use repository::store::Counts;
+use service::job_metrics::Finished;
+use service::reload::Reloads;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
@@ -19,18 +21,11 @@ struct KindLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct JobLabels {
-    kind: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SourceLabel {
     source: &'static str,
 }
 
-const KINDS: [&str; 2] = ["backup", "restore"];
-const RESULTS: [&str; 4] = ["done", "partial", "failed", "cancelled"];
+const KINDS: [&str; 2] = JobSpec::KINDS;
 
 macro_rules! work {
     ($($name:ident as $metric:literal: $help:literal,)*) => {
@@ -74,8 +69,11 @@ pub struct Metrics {
     pub connection_failures: Counter,
     /// Results that the coordinator has not acknowledged yet.
     pub results_waiting: Gauge,
+    /// Jobs that ended.
+    pub finished: Finished,
+    /// Changed certificate, key and token files.
+    pub reloads: Reloads,
     jobs_running: Family<KindLabel, Gauge>,
-    jobs_finished: Family<JobLabels, Counter>,
     lookup_ids: Family<SourceLabel, Counter>,
     work: Work,
 }
@@ -91,18 +89,12 @@ impl Metrics {
         let text = "Results that the coordinator has not acknowledged yet";
         r.register("results_waiting", text, self.results_waiting.clone());
         r.register("jobs_running", "Jobs running now", self.jobs_running.clone());
-        r.register(
-            "jobs_finished",
-            "Jobs that ended; partial means with problems",
-            self.jobs_finished.clone(),
-        );
+        self.finished.register(r);
+        self.reloads.register(r);
         r.register("lookup_ids", "Blob ids looked up, by who answered", self.lookup_ids.clone());
         self.work.register(r);
         for kind in KINDS {
             drop(self.jobs_running.get_or_create(&KindLabel { kind }));
-            for result in RESULTS {
-                drop(self.jobs_finished.get_or_create(&JobLabels { kind, result }));
-            }
         }
         for source in ["coordinator", "local"] {
             drop(self.lookup_ids.get_or_create(&SourceLabel { source }));
@@ -120,17 +112,6 @@ impl Metrics {
         for (kind, count) in KINDS.into_iter().zip(counts) {
             self.jobs_running.get_or_create(&KindLabel { kind }).set(count);
         }
-    }
-
-    /// A job ended.
-    pub fn count_finished(&self, kind: &'static str, result: &JobResult) {
-        let result = match &result.failure {
-            Some(_) if result.is_cancelled() => "cancelled",
-            Some(_) => "failed",
-            None if result.problems.is_empty() => "done",
-            None => "partial",
-        };
-        self.jobs_finished.get_or_create(&JobLabels { kind, result }).inc();
     }
 
     /// What was done between two readings of a job's figures.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
 use repository::env::Env;
-use service::http::Pages;
-use tokio::net::TcpListener;
+use service::client::Dialer;
+use service::http::{Http, Pages};
+use service::reload::follow as follow_files;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -37,15 +38,16 @@ impl Started {
 
 /// Opens the repository and runs until `shutdown`.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    service::tls::install_provider();
     let (env, metrics) = (Env::system(), Metrics::default());
-    let executor = RepositoryExecutor::open(&config, &metrics, &env).await?;
-    start(config, Arc::new(executor), metrics, env, shutdown).await?.wait().await
+    let dialer = config.coordinator.open(&metrics.reloads)?;
+    let executor = RepositoryExecutor::open(&config, dialer.clone(), &metrics, &env).await?;
+    start(config, dialer, Arc::new(executor), metrics, env, shutdown).await?.wait().await
 }
 
 /// Binds the listener and begins. Port 0 takes a free one.
 pub async fn start(
     config: Config,
+    dialer: Dialer,
     executor: Arc<dyn Executor>,
     metrics: Metrics,
     env: Env,
@@ -57,36 +59,29 @@ pub async fn start(
     let folder = config.state_dir.display();
     let kept = Kept::open(&config.state_dir).with_context(|| format!("create state folder {folder}"))?;
     let jobs = Jobs::new(executor, kept, config.jobs_max, metrics.clone(), shutdown.clone());
-    let listener = match config.http_listen {
-        Some(address) => {
-            Some(TcpListener::bind(address).await.with_context(|| format!("listen on {address} for HTTP"))?)
-        }
-        None => None,
-    };
-    let http =
-        listener.as_ref().map(TcpListener::local_addr).transpose().context("address of HTTP listener")?;
+    let http_server = Http::bind(config.http_listen).await?;
+    let http = http_server.local_addr()?;
     let connected = metrics.connected.clone();
     let ready = move || match connected.get() {
         1 => Ok(()),
         _ => Err("not connected to the coordinator".to_owned()),
     };
     let pages = Pages { registry: Arc::new(registry), ready: Arc::new(ready) };
-    let link = Link::new(&config, jobs.clone(), metrics, env);
+    let follow = dialer.follow();
+    let link = Link::new(&config, dialer, jobs.clone(), metrics, env);
     let main_jobs = jobs.clone();
     let main = async move {
-        let pages_served = async {
-            let served = match listener {
-                Some(listener) => service::http::serve(listener, pages, shutdown.clone()).await,
-                None => Ok(()),
-            };
-            served.inspect_err(|_| shutdown.cancel())
-        };
-        let (http, (), ()) = tokio::join!(pages_served, link.keep(&shutdown), count(&main_jobs, &shutdown));
+        let (http, (), (), ()) = tokio::join!(
+            http_server.serve(pages, &shutdown),
+            link.keep(&shutdown),
+            count(&main_jobs, &shutdown),
+            follow_files(follow, &shutdown),
+        );
         if tokio::time::timeout(Duration::from_secs(STOP_SECONDS), main_jobs.stop()).await.is_err() {
             tracing::warn!("running jobs were cut off at the stop");
         }
         tracing::info!("agent stopped");
-        http.context("serve HTTP")
+        http
     };
     Ok(Started { http, jobs, main: tokio::spawn(main) })
 }

@@ -24,7 +24,7 @@ use crate::key::{self, KeySource};
 use crate::progress::{Show, Shown};
 use crate::remote::Remote;
 use crate::source::Source;
-use crate::{logs, signals};
+use crate::{idle, logs, signals};
 
 /// Where a command works.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,9 @@ impl App {
             KeySource::KeyFile(path) => global.key_file = Some(path.clone()),
             KeySource::Prompt => {}
         }
+        let through_coordinator = place.as_ref().ok().and_then(|p| p.as_ref()).map(is_coordinator);
+        let is_flag = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        idle::refuse(matches.subcommand_name().unwrap_or_default(), through_coordinator, is_flag)?;
         Ok(Self { global, env: Env::system(), cancel, place, key })
     }
 
@@ -179,6 +182,10 @@ impl App {
     pub(crate) fn cache_dir(&self) -> Option<PathBuf> {
         self.global.cache_dir.clone().or_else(|| xdg("XDG_CACHE_HOME", ".cache"))
     }
+}
+
+fn is_coordinator(place: &Where) -> bool {
+    matches!(place, Where::Coordinator(_))
 }
 
 /// `holdfast` in an XDG folder; relative values are ignored, as the specification says.

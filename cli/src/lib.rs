@@ -9,6 +9,7 @@ pub mod key;
 
 mod app;
 mod commands;
+mod idle;
 mod logs;
 mod output;
 mod place;

@@ -19,12 +19,15 @@ pub(crate) fn bars() -> &'static MultiProgress {
 pub(crate) fn start(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (_, 0) => "warn,cli=info,agent=info,coordinator=info",
-        (_, 1) => "info,cli=debug,agent=debug,coordinator=debug,repository=debug",
+        (_, 0) => "warn,cli=info,agent=info,coordinator=info,service=info",
+        (_, 1) => "info,cli=debug,agent=debug,coordinator=debug,service=debug,repository=debug",
         _ => "trace,h2=info,hyper=info,rustls=info,tonic=info",
     };
     let filter = match std::env::var("HOLDFAST_LOG") {
-        Ok(text) => EnvFilter::try_new(text).unwrap_or_else(|_| EnvFilter::new(level)),
+        Ok(text) => EnvFilter::try_new(&text).unwrap_or_else(|e| {
+            say(&format!("holdfast: HOLDFAST_LOG={text} is not a log filter and is not used: {e}"));
+            EnvFilter::new(level)
+        }),
         Err(_) => EnvFilter::new(level),
     };
     let to = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveBars);

@@ -13,7 +13,7 @@ use proto::v1::holdfast_client::HoldfastClient;
 use proto::v1::{self, RunState};
 use repository::env::Timestamp;
 use repository::items::entry::Entry;
-use repository::monitor::{Figures, Monitor};
+use repository::monitor::Figures;
 use repository::ops::Task;
 use repository::ops::browse::{Change, ResultStream};
 use repository::ops::restore::{RestoreReport, RestoreRequest};
@@ -44,9 +44,15 @@ impl Remote {
 
     pub(crate) async fn snapshots(&self, volume: Option<&str>) -> Result<(Vec<Snapshot>, Vec<Error>)> {
         let request = v1::ListSnapshotsRequest { volume: volume.unwrap_or_default().to_owned() };
-        let answer = self.client.clone().list_snapshots(timed(request)).await.map_err(wrong)?.into_inner();
-        let snapshots = answer.snapshots.into_iter().map(snapshot_from_wire).collect::<Result<_>>()?;
-        let damaged = answer.damaged.into_iter().map(|f| error(failure_from_wire(f))).collect();
+        let mut answers =
+            self.client.clone().list_snapshots(timed(request)).await.map_err(wrong)?.into_inner();
+        let (mut snapshots, mut damaged) = (Vec::new(), Vec::new());
+        while let Some(answer) = answers.message().await.map_err(wrong)? {
+            for snapshot in answer.snapshots {
+                snapshots.push(snapshot_from_wire(snapshot)?);
+            }
+            damaged.extend(answer.damaged.into_iter().map(|f| error(failure_from_wire(f))));
+        }
         Ok((snapshots, damaged))
     }
 
@@ -97,7 +103,7 @@ impl Remote {
         let (mut figures, mut report) = (Figures::default(), None);
         while let Some(update) = updates.message().await.map_err(wrong)? {
             let now = figures_from_wire(update.figures.as_ref());
-            raise(&task.monitor, &figures, &now);
+            task.monitor.raise(&figures, &now);
             figures = now;
             report = update.report.or(report);
         }
@@ -117,6 +123,19 @@ impl Remote {
                 .map(|v| (v.volume, Timestamp(v.newest_started_unix_nanos)))
                 .collect(),
         })
+    }
+
+    /// What the coordinator knows of a volume.
+    pub(crate) async fn find_volume(&self, name: &str) -> Result<Option<v1::Volume>> {
+        let request = timed(v1::ListVolumesRequest {});
+        let mut answers = self.client.clone().list_volumes(request).await.map_err(wrong)?.into_inner();
+        while let Some(answer) = answers.message().await.map_err(wrong)? {
+            let mut volumes = answer.volumes.into_iter().filter_map(|v| v.volume);
+            if let Some(found) = volumes.find(|v| v.name == name) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// Has an agent back a volume up, and waits.
@@ -178,7 +197,7 @@ impl Remote {
         let mut runs = self.client.clone().watch_run(v1::WatchRunRequest { run_id }).await?.into_inner();
         while let Some(run) = runs.message().await? {
             let now = figures_from_wire(run.figures.as_ref());
-            raise(&task.monitor, figures, &now);
+            task.monitor.raise(figures, &now);
             *figures = now;
             if let RunState::Done | RunState::Failed | RunState::Cancelled = run.state() {
                 return Ok(Some(outcome(run)));
@@ -227,17 +246,6 @@ fn wrong(status: Status) -> Error {
 
 fn error(failure: Failure) -> Error {
     Error::new(failure.kind, failure.what)
-}
-
-/// Raises what a progress display shows by what was gained. A run given out again starts from nothing.
-fn raise(monitor: &Monitor, before: &Figures, now: &Figures) {
-    monitor.entries.add(now.entries.saturating_sub(before.entries));
-    monitor.files.add(now.files.saturating_sub(before.files));
-    monitor.entries_failed.add(now.entries_failed.saturating_sub(before.entries_failed));
-    monitor.bytes_total.add(now.bytes_total.saturating_sub(before.bytes_total));
-    monitor.bytes_done.add(now.bytes_done.saturating_sub(before.bytes_done));
-    monitor.bytes_new.add(now.bytes_new.saturating_sub(before.bytes_new));
-    monitor.bytes_found.add(now.bytes_found.saturating_sub(before.bytes_found));
 }
 
 #[cfg(test)]

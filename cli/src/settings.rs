@@ -74,5 +74,6 @@ pub(crate) fn coordinator(global: &Global, args: CoordinatorArgs) -> Coordinator
         lost_seconds: args.lost_seconds,
         heartbeat_seconds: args.heartbeat_seconds,
         schedules: None,
+        tokens: None,
     }
 }

@@ -1,52 +1,31 @@
 //! The coordinator's settings: one name each, whether from file, environment (`HOLDFAST_<NAME>`) or flags.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr as _;
 
 use jiff::tz::TimeZone;
-use repository::ids::DomainName;
 use serde::Deserialize;
-use service::config::Invalid;
-use service::repo::{KeyFrom, Settings};
+use service::config::{Invalid, Shared};
+use service::repo::Settings;
 use service::tls::ServerFiles;
 
+use crate::gate::{Access, Grant};
 use crate::schedule::{Rule, Trigger};
 
-service::layer! {
+service::server_layer! {
     /// One source of settings. Units are in the names.
     pub struct ConfigLayer {
         scalars {
-            /// URL of the repository's store.
-            repo: String,
-            /// Domain of the repository; `default` unless given.
-            domain: String,
-            /// File with the passphrase that opens the keys.
-            passphrase_file: PathBuf,
-            /// Key file that opens the keys.
-            key_file: PathBuf,
-            /// Folder for caches; lossless to delete.
-            cache_dir: PathBuf,
-            /// Threads for hashing and decompression; 0 means one a core.
-            cpu_threads: usize,
             /// Address of the gRPC listener; 127.0.0.1:7425 unless given.
             listen: SocketAddr,
-            /// Address of `/metrics`, `/healthz` and `/readyz`; 127.0.0.1:7426 unless given.
-            http_listen: SocketAddr,
-            /// Plaintext gRPC also on addresses that other machines reach.
-            allow_plaintext: bool,
-            /// Certificate chain of the gRPC listener.
-            tls_cert_file: PathBuf,
-            /// Its private key.
-            tls_key_file: PathBuf,
             /// CA that agents and clients must have a certificate of.
             tls_client_ca_file: PathBuf,
-            /// File with the bearer token of agents.
+            /// File with a bearer token of agents, whatever their ids.
             agent_token_file: PathBuf,
-            /// File with the bearer token of clients.
+            /// File with a bearer token of clients that may do everything.
             client_token_file: PathBuf,
-            /// Folder for the database; deleting it loses queued jobs and the log of runs.
-            state_dir: PathBuf,
             /// Time zone of cron schedules, such as `Europe/Paris`; `UTC` unless given.
             timezone: String,
             /// How often snapshots and index are read again from the store.
@@ -59,6 +38,8 @@ service::layer! {
         lists {
             /// Schedules; the first that matches a volume counts.
             schedules: Vec<ScheduleLayer>,
+            /// Tokens, and what each lets its holder be.
+            tokens: Vec<TokenLayer>,
         }
     }
 }
@@ -77,6 +58,29 @@ pub struct ScheduleLayer {
     pub jitter_seconds: Option<u64>,
 }
 
+/// A token, and what it lets its holder be: at least one of `agents` and `clients`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenLayer {
+    /// The file with the token.
+    pub file: PathBuf,
+    /// Ids of agents; `*` stands for any text.
+    #[serde(default)]
+    pub agents: Vec<String>,
+    /// `read` or `write`.
+    pub clients: Option<AccessLayer>,
+}
+
+/// What clients may do, as configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessLayer {
+    /// List, look, verify and watch.
+    Read,
+    /// That, and run and cancel.
+    Write,
+}
+
 /// The coordinator's settings, validated.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -88,10 +92,8 @@ pub struct Config {
     pub http_listen: Option<SocketAddr>,
     /// TLS of the gRPC listener.
     pub tls: Option<ServerFiles>,
-    /// Token of agents.
-    pub agent_token_file: Option<PathBuf>,
-    /// Token of clients.
-    pub client_token_file: Option<PathBuf>,
+    /// Files of tokens, and what each grants; without any, everybody may do everything.
+    pub tokens: Vec<(PathBuf, Grant)>,
     /// The database.
     pub database: PathBuf,
     /// Schedules.
@@ -111,21 +113,14 @@ pub const HTTP_PORT: u16 = 7426;
 
 impl ConfigLayer {
     /// Checks everything, and names everything that is wrong at once.
-    pub fn validate(self) -> Result<Config, Invalid> {
+    pub fn validate(mut self) -> Result<Config, Invalid> {
         let mut wrong = Vec::new();
         let tls = self.tls(&mut wrong);
         let listen = self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], PORT)));
-        self.check_reach(listen, tls.as_ref(), &mut wrong);
+        let tokens = self.tokens(&mut wrong);
+        let asks = !tokens.is_empty() || tls.as_ref().is_some_and(|t| t.client_ca_file.is_some());
+        self.check_reach(listen, tls.is_some(), asks, &mut wrong);
         let rules = self.rules(&mut wrong);
-        let domain = self.domain.as_deref().map(str::parse).transpose();
-        let domain = domain.map_err(|e| wrong.push(format!("domain: {e}"))).ok().flatten();
-        let key = KeyFrom::one_of(self.passphrase_file, self.key_file).map_err(|e| wrong.push(e)).ok();
-        if self.repo.is_none() {
-            wrong.push("repo is missing: the URL of the repository's store".to_owned());
-        }
-        if self.state_dir.is_none() {
-            wrong.push("state_dir is missing: the folder for the database".to_owned());
-        }
         for (name, value) in [
             ("refresh_seconds", self.refresh_seconds),
             ("lost_seconds", self.lost_seconds),
@@ -135,25 +130,16 @@ impl ConfigLayer {
                 wrong.push(format!("{name} must be at least 1"));
             }
         }
-        let (Some(url), Some(key), Some(state_dir), true) =
-            (self.repo, key, self.state_dir, wrong.is_empty())
-        else {
+        let shared = self.take_shared().validate(HTTP_PORT, &mut wrong);
+        let (Some(Shared { repository, http_listen, state_dir }), true) = (shared, wrong.is_empty()) else {
             return Err(Invalid(wrong));
         };
-        let http = self.http_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], HTTP_PORT)));
         Ok(Config {
-            repository: Settings {
-                url,
-                domain: domain.unwrap_or_else(DomainName::default_domain),
-                key,
-                cache_dir: self.cache_dir,
-                cpu_threads: self.cpu_threads.unwrap_or(0),
-            },
+            repository,
             listen,
-            http_listen: Some(http),
+            http_listen: Some(http_listen),
             tls,
-            agent_token_file: self.agent_token_file,
-            client_token_file: self.client_token_file,
+            tokens,
             database: state_dir.join("coordinator.db"),
             rules,
             refresh_seconds: self.refresh_seconds.unwrap_or(60),
@@ -183,23 +169,50 @@ impl ConfigLayer {
     }
 
     /// What other machines reach must be encrypted, and must ask who calls.
-    fn check_reach(&self, listen: SocketAddr, tls: Option<&ServerFiles>, wrong: &mut Vec<String>) {
+    fn check_reach(&self, listen: SocketAddr, encrypted: bool, asks: bool, wrong: &mut Vec<String>) {
         if listen.ip().is_loopback() {
             return;
         }
-        if tls.is_none() && self.allow_plaintext != Some(true) {
+        if !encrypted && self.allow_plaintext != Some(true) {
             wrong.push(format!(
                 "listen {listen}: plaintext is refused where other machines reach it; set tls_cert_file and \
                  tls_key_file, or allow_plaintext"
             ));
         }
-        let mutual = tls.is_some_and(|t| t.client_ca_file.is_some());
-        if !mutual && (self.agent_token_file.is_none() || self.client_token_file.is_none()) {
+        if !asks {
             wrong.push(format!(
-                "listen {listen}: anybody could connect; set agent_token_file and client_token_file, or \
+                "listen {listen}: anybody could connect; set tokens (or agent_token_file and client_token_file), or \
                  tls_client_ca_file"
             ));
         }
+    }
+
+    fn tokens(&self, wrong: &mut Vec<String>) -> Vec<(PathBuf, Grant)> {
+        let agents = |f: &PathBuf| (f.clone(), Grant { agents: vec!["*".to_owned()], clients: None });
+        let clients = |f: &PathBuf| (f.clone(), Grant { agents: Vec::new(), clients: Some(Access::Write) });
+        let mut all: Vec<_> = self.agent_token_file.iter().map(agents).collect();
+        all.extend(self.client_token_file.iter().map(clients));
+        for token in self.tokens.iter().flatten() {
+            let file = token.file.display();
+            if token.agents.is_empty() && token.clients.is_none() {
+                wrong.push(format!("token {file}: grants nothing; set agents or clients"));
+            }
+            if token.agents.iter().any(String::is_empty) {
+                wrong.push(format!("token {file}: an agent's id is empty"));
+            }
+            let clients = token.clients.map(|access| match access {
+                AccessLayer::Read => Access::Read,
+                AccessLayer::Write => Access::Write,
+            });
+            all.push((token.file.clone(), Grant { agents: token.agents.clone(), clients }));
+        }
+        let mut files = HashSet::new();
+        for (file, _) in &all {
+            if !files.insert(file) {
+                wrong.push(format!("token {}: the file is configured twice", file.display()));
+            }
+        }
+        all
     }
 
     fn rules(&self, wrong: &mut Vec<String>) -> Vec<Rule> {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use proto::job::{BackupSpec, Job, JobId, JobSpec, RestoreSpec};
 use proto::v1;
 use repository::env::{Env, Timestamp};
-use repository::ids::hex;
+use repository::ids::{Sid, hex};
 use repository::ops::snapshots::Snapshot;
 use repository::{Error, ErrorKind, Result};
 use service::paths::is_below;
@@ -35,6 +35,8 @@ pub(crate) struct Snapshots {
     pub(crate) all: Vec<Snapshot>,
     pub(crate) damaged: Vec<(ErrorKind, String)>,
     pub(crate) read: Option<Timestamp>,
+    /// Those that agents reported, and when: a listing that began before may lack them.
+    reported: HashMap<Sid, Timestamp>,
 }
 
 /// The coordinator's one state.
@@ -150,7 +152,9 @@ impl Core {
             let agent = record.agent.as_deref().unwrap_or("-");
             tracing::info!(run = %id, agent, state = record.state.name(), "job changed");
             if record.state.has_ended() {
-                self.metrics.count_finished(&record);
+                if let Some(result) = &record.result {
+                    self.metrics.finished.count(&record.job.spec, result);
+                }
                 self.note_result(&record);
             }
             if record.state.has_ended() || record.state == State::Queued {
@@ -169,10 +173,11 @@ impl Core {
         if guard.all.iter().any(|s| s.id == snapshot.id) {
             return;
         }
-        let mut all = guard.all.clone();
+        let (mut all, mut reported) = (guard.all.clone(), guard.reported.clone());
+        reported.insert(snapshot.id, self.env.now());
         all.push(snapshot);
         all.sort_by_key(|s| s.manifest.started);
-        *guard = Arc::new(Snapshots { all, damaged: guard.damaged.clone(), read: guard.read });
+        *guard = Arc::new(Snapshots { all, damaged: guard.damaged.clone(), read: guard.read, reported });
     }
 
     /// The snapshots as last read.

@@ -33,6 +33,9 @@ const MIGRATIONS: &[&str] = &["
     CREATE INDEX jobs_state ON jobs (state);
     CREATE INDEX jobs_queued ON jobs (queued);
     CREATE INDEX jobs_volume ON jobs (volume, queued);
+", "
+    ALTER TABLE jobs ADD COLUMN given_to TEXT NOT NULL DEFAULT '';
+    UPDATE jobs SET given_to = agent WHERE agent IS NOT NULL;
 "];
 
 type Call = Box<dyn FnOnce(&mut Connection) + Send>;

@@ -8,14 +8,16 @@ use bytes::Bytes;
 use repository::Result;
 use repository::env::Env;
 use repository::ids::{BlobId, Place};
-use repository::index::Lookup;
+use repository::index::{LocalIndex, Lookup as _};
 use repository::items::entry::Entry;
 use repository::ops::browse::{self, Change, ResultStream};
 use repository::ops::snapshots::{self, Snapshot, Stats};
 use repository::ops::verify::{self, Level, VerifyReport};
 use repository::ops::{Repository, Task};
 use repository::store::Counts;
-use service::repo::{Probe, Settings};
+use service::repo::Probe;
+
+use crate::config::Config;
 
 /// The repository, as the coordinator sees it.
 #[async_trait]
@@ -26,6 +28,8 @@ pub trait Engine: Send + Sync + Debug {
     async fn snapshot(&self, spec: &str, volume: Option<&str>) -> Result<Snapshot>;
     /// Where blobs lie, as far as is known.
     async fn find_blobs(&self, ids: &[BlobId]) -> Result<Vec<Option<Place>>>;
+    /// Reads what is new in the index, so that [`Engine::find_blobs`] need not.
+    async fn refresh_index(&self) -> Result<()>;
     /// Entries at and below a path.
     fn list(&self, snapshot: &Snapshot, path: &[u8], recursive: bool) -> ResultStream<Entry>;
     /// Entries that match a pattern.
@@ -44,20 +48,20 @@ pub trait Engine: Send + Sync + Debug {
 #[derive(Debug)]
 pub struct RepositoryEngine {
     repo: Arc<Repository>,
-    index: Arc<dyn Lookup>,
+    index: Arc<LocalIndex>,
 }
 
 impl RepositoryEngine {
     /// Probes the store, refuses an unfit one, and opens the repository and its index.
-    pub async fn open(settings: &Settings, counts: Arc<Counts>, env: &Env) -> Result<Self> {
-        let repo = settings.open(counts, Probe::Run, env).await?;
-        let index = service::repo::open_index(&repo);
+    pub async fn open(config: &Config, counts: Arc<Counts>, env: &Env) -> Result<Self> {
+        let repo = config.repository.open(counts, Probe::Run, env).await?;
+        let index = service::repo::open_index(&repo, config.refresh_seconds.saturating_mul(2));
         Ok(Self::new(repo, index))
     }
 
     /// Of an opened repository.
     #[must_use]
-    pub fn new(repo: Arc<Repository>, index: Arc<dyn Lookup>) -> Self {
+    pub fn new(repo: Arc<Repository>, index: Arc<LocalIndex>) -> Self {
         Self { repo, index }
     }
 }
@@ -74,6 +78,13 @@ impl Engine for RepositoryEngine {
 
     async fn find_blobs(&self, ids: &[BlobId]) -> Result<Vec<Option<Place>>> {
         self.index.find(ids).await
+    }
+
+    async fn refresh_index(&self) -> Result<()> {
+        for damaged in self.index.refresh().await?.damaged {
+            tracing::warn!(error = %damaged.chain(), "an index delta is not readable");
+        }
+        Ok(())
     }
 
     fn list(&self, snapshot: &Snapshot, path: &[u8], recursive: bool) -> ResultStream<Entry> {

@@ -5,10 +5,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use proto::job::JobId;
+use proto::job::{JobId, JobSpec};
 use proto::v1;
 use repository::env::Timestamp;
 use repository::monitor::Figures;
+use service::paths::is_below;
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -76,6 +77,15 @@ impl Hub {
         gone
     }
 
+    /// The last word to an agent whose connection ends.
+    pub(crate) fn end(&self, agent: &str, number: u64, why: Status) {
+        let state = self.lock();
+        if let Some(link) = state.links.get(agent).filter(|l| l.number == number) {
+            // If its queue is full it learns the end without the reason.
+            let _full = link.outbox.try_send(Err(why));
+        }
+    }
+
     /// True while this connection is the agent's newest.
     pub(crate) fn is_current(&self, agent: &str, number: u64) -> bool {
         self.lock().links.get(agent).is_some_and(|l| l.number == number)
@@ -92,6 +102,18 @@ impl Hub {
     pub(crate) fn hold(&self, agent: &str, job: JobId) {
         if let Some(link) = self.lock().links.get_mut(agent) {
             link.jobs.insert(job);
+        }
+    }
+
+    /// True while this agent is connected and holds the job.
+    pub(crate) fn holds(&self, agent: &str, job: JobId) -> bool {
+        self.lock().links.get(agent).is_some_and(|l| l.jobs.contains(&job))
+    }
+
+    /// One agent does not hold a job any more.
+    pub(crate) fn drop_job(&self, agent: &str, job: JobId) {
+        if let Some(link) = self.lock().links.get_mut(agent) {
+            link.jobs.remove(&job);
         }
     }
 
@@ -151,6 +173,16 @@ impl Hub {
     /// Ends all connections.
     pub(crate) fn clear(&self) {
         self.lock().links.clear();
+    }
+}
+
+impl Info {
+    /// True for a backup of one of its volumes, or a restore below one of its roots.
+    pub(crate) fn can_do(&self, spec: &JobSpec) -> bool {
+        match spec {
+            JobSpec::Backup(b) => self.volumes.iter().any(|v| v.name == b.volume),
+            JobSpec::Restore(r) => self.restore_roots.iter().any(|root| is_below(&r.target, root)),
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A job goes back to `queued` when its agent declined it, or lost it. An agent that still holds it takes it over again
-//! from any state that has not ended.
+//! from any state that has not ended. Only agents that a job was given to can take it over or report it.
 
 use repository::env::Timestamp;
 use repository::{Error, ErrorKind};
@@ -73,6 +73,8 @@ pub struct Record {
     pub wanted_agent: Option<String>,
     /// The agent that has it.
     pub agent: Option<String>,
+    /// All agents that it was ever given to: only they may report it.
+    pub given_to: Vec<String>,
     /// How often it was offered, without declined offers.
     pub attempts: u32,
     /// Somebody wants it ended.
@@ -119,6 +121,7 @@ impl Record {
             state: State::Queued,
             wanted_agent,
             agent: None,
+            given_to: Vec::new(),
             attempts: 0,
             cancel_requested: false,
             queued: now,
@@ -130,6 +133,19 @@ impl Record {
         }
     }
 
+    /// One that an agent holds and nobody else knows of. A restore stays with its agent: its target is there.
+    #[must_use]
+    pub fn held(job: Job, agent: &str, now: Timestamp) -> Self {
+        let wanted_agent = job.spec.volume().is_none().then(|| agent.to_owned());
+        Self { given_to: vec![agent.to_owned()], ..Self::new(job, wanted_agent, now) }
+    }
+
+    /// True for an agent that has it, or had it.
+    #[must_use]
+    pub fn was_given_to(&self, agent: &str) -> bool {
+        self.given_to.iter().any(|a| a == agent)
+    }
+
     /// Lets the event happen. False when it does not apply (late, repeated, or of an agent that does not have the job):
     /// then nothing changed.
     pub fn apply(&mut self, event: Event, now: Timestamp) -> bool {
@@ -137,11 +153,16 @@ impl Record {
         let own = |agent: &String| self.agent.as_ref() == Some(agent);
         match (self.state, event) {
             (Queued, Event::Offer(agent)) => {
+                if !self.was_given_to(&agent) {
+                    self.given_to.push(agent.clone());
+                }
                 (self.state, self.agent, self.offered) = (Offered, Some(agent), Some(now));
                 self.attempts += 1;
             }
             (Offered, Event::Accept(agent)) if own(&agent) => self.run(agent, now),
-            (Queued | Offered | Running, Event::Adopt(agent)) => self.run(agent, now),
+            (Queued | Offered | Running, Event::Adopt(agent)) if self.was_given_to(&agent) => {
+                self.run(agent, now);
+            }
             (Offered, Event::Decline(agent)) if own(&agent) => {
                 self.attempts = self.attempts.saturating_sub(1);
                 self.not_before = now.plus_seconds(DECLINED_SECONDS);
@@ -161,7 +182,10 @@ impl Record {
                 self.end_cancelled(now);
             }
             (Offered | Running, Event::Cancel) if !self.cancel_requested => self.cancel_requested = true,
-            (Queued | Offered | Running, Event::Finish(agent, result)) => {
+            // The work of one that lost the job meanwhile counts if it is done; its failure is not the run's.
+            (Queued | Offered | Running, Event::Finish(agent, result))
+                if own(&agent) || (self.was_given_to(&agent) && result.failure.is_none()) =>
+            {
                 self.agent = Some(agent);
                 self.end(*result, now);
             }

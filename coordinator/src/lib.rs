@@ -6,6 +6,8 @@ pub mod config;
 pub mod core;
 mod db;
 pub mod engine;
+pub mod gate;
+mod glob;
 mod hub;
 pub mod jobs;
 pub mod limits;

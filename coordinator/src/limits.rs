@@ -10,14 +10,14 @@ pub const RETRY_SECONDS: i64 = 300;
 pub const OFFER_SECONDS: i64 = 60;
 /// Ended runs kept in the log.
 pub const RUNS_KEPT_MAX: u32 = 10_000;
-/// Runs in one answer.
-pub const RUNS_LISTED_MAX: u32 = 1_000;
+/// Runs in a list for which nobody said how many.
+pub const RUNS_LISTED: u32 = 100;
 /// Jobs waiting at once, of all volumes together.
 pub const JOBS_QUEUED_MAX: u32 = 10_000;
 /// Messages waiting for one agent; more than this and it is not keeping up.
 pub const AGENT_QUEUE: usize = 256;
-/// Volumes that one agent may register.
-pub const AGENT_VOLUMES_MAX: usize = 10_000;
+/// Of a reason to decline a job, this much is logged.
+pub const REASON_CHARS_MAX: usize = 500;
 /// An agent must say hello within this.
 pub const HELLO_SECONDS: u64 = 10;
 /// An agent silent for this many heartbeats is gone.
@@ -26,6 +26,19 @@ pub const HEARTBEATS_MISSED: u32 = 3;
 pub const DB_QUEUE: usize = 256;
 /// A call of a client that answers once must begin its answer within this. Streams may go on as long as they like.
 pub const REQUEST_SECONDS: u64 = 300;
+/// Connections of agents (two each) and clients at once; more wait in the kernel's queue.
+pub const CONNECTIONS_MAX: usize = 4096;
+/// A client's request is never larger: names, patterns and paths within their own bounds.
+pub const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// Listings, files and verifications that clients may have open at once, all connections together: each works ahead
+/// into a bounded buffer.
+pub const CLIENT_STREAMS_MAX: usize = 64;
+/// Watched runs at once.
+pub const WATCHES_MAX: usize = 4096;
+/// A client that takes nothing from its stream for this long has lost it.
+pub const STALL_SECONDS: u64 = 120;
+/// Messages that a stream may be ahead of its client.
+pub const STREAM_QUEUE: usize = 2;
 /// Calls at once on one connection.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 /// A dead connection is noticed after about twice this.

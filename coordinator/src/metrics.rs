@@ -11,6 +11,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use repository::store::Counts;
+use service::job_metrics::Finished;
+use service::reload::Reloads;
 
 use crate::jobs::{Record, State};
 
@@ -20,19 +22,12 @@ struct StateLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct JobLabels {
-    kind: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
     result: &'static str,
 }
 
 const VOLUME_STATES: [&str; 3] = ["on_time", "late", "unscheduled"];
 const JOB_STATES: [State; 3] = [State::Queued, State::Offered, State::Running];
-const RESULTS: [&str; 4] = ["done", "partial", "failed", "cancelled"];
 
 /// All metrics. Cloning shares them.
 #[derive(Clone, Debug, Default)]
@@ -49,9 +44,12 @@ pub struct Metrics {
     pub refresh_failures: Counter,
     /// Start of the newest snapshot of the scheduled volume that is furthest behind.
     pub furthest_behind: Gauge,
+    /// Jobs that ended.
+    pub finished: Finished,
+    /// Changed certificate, key and token files.
+    pub reloads: Reloads,
     volumes: Family<StateLabel, Gauge>,
     jobs: Family<StateLabel, Gauge>,
-    jobs_finished: Family<JobLabels, Counter>,
     lookup_ids: Family<ResultLabel, Counter>,
 }
 
@@ -67,29 +65,21 @@ impl Metrics {
             "Outcomes of sessions that can't be read",
             self.snapshots_damaged.clone(),
         );
-        let text = "Attempts to read the snapshots from the store that failed";
+        let text = "Attempts to read the snapshots or the index from the store that failed";
         r.register("refresh_failures", text, self.refresh_failures.clone());
         let text =
             "Start of the newest snapshot of the scheduled volume that is furthest behind; 0 if one has none";
         r.register("furthest_behind_timestamp_seconds", text, self.furthest_behind.clone());
         r.register("volumes", "Known volumes by how they stand against their schedule", self.volumes.clone());
         r.register("jobs", "Jobs that have not ended, by state", self.jobs.clone());
-        r.register(
-            "jobs_finished",
-            "Jobs that ended; partial means with problems",
-            self.jobs_finished.clone(),
-        );
+        self.finished.register(r);
+        self.reloads.register(r);
         r.register("lookup_ids", "Blob ids that agents asked for", self.lookup_ids.clone());
         for state in VOLUME_STATES {
             drop(self.volumes.get_or_create(&StateLabel { state }));
         }
         for state in JOB_STATES {
             drop(self.jobs.get_or_create(&StateLabel { state: state.name() }));
-        }
-        for kind in ["backup", "restore"] {
-            for result in RESULTS {
-                drop(self.jobs_finished.get_or_create(&JobLabels { kind, result }));
-            }
         }
         for result in ["found", "unknown"] {
             drop(self.lookup_ids.get_or_create(&ResultLabel { result }));
@@ -113,16 +103,6 @@ impl Metrics {
             let count = counts.get(state.name()).copied().unwrap_or(0);
             self.jobs.get_or_create(&StateLabel { state: state.name() }).set(count);
         }
-    }
-
-    /// A job ended.
-    pub fn count_finished(&self, record: &Record) {
-        let partial = record.result.as_ref().is_some_and(|r| !r.problems.is_empty());
-        let result = match record.state {
-            State::Done if partial => "partial",
-            state => state.name(),
-        };
-        self.jobs_finished.get_or_create(&JobLabels { kind: record.job.spec.kind(), result }).inc();
     }
 
     /// A batch of ids was answered.

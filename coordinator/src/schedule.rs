@@ -7,6 +7,7 @@ use croner::Cron;
 use jiff::tz::TimeZone;
 use repository::env::Timestamp;
 
+use crate::glob::matches;
 use crate::limits::RETRY_SECONDS;
 
 /// When to back up.
@@ -105,7 +106,7 @@ pub fn plan(now: Timestamp, volumes: &[Volume], rules: &[Rule]) -> Vec<Decision>
 /// The rule that counts for a volume.
 #[must_use]
 pub fn find_rule<'a>(volume: &str, rules: &'a [Rule]) -> Option<&'a Rule> {
-    rules.iter().find(|r| matches(r.volume.as_bytes(), volume.as_bytes()))
+    rules.iter().find(|r| matches(&r.volume, volume))
 }
 
 fn decide(now: Timestamp, volume: &Volume, rule: Option<&Rule>) -> Decision {
@@ -154,27 +155,6 @@ fn jitter(name: &str, seconds_max: u64) -> i64 {
     let fnv = |h: u64, b: u8| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, fnv);
     i64::try_from((hash >> 16) % seconds_max.saturating_add(1).max(1)).unwrap_or(0)
-}
-
-/// Glob with `*` only; linear, so that no pattern can be slow.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t, mut star) = (0, 0, None);
-    while t < text.len() {
-        if pattern.get(p) == Some(&b'*') {
-            star = Some((p, t));
-            p += 1;
-        } else if pattern.get(p) == Some(&text[t]) {
-            p += 1;
-            t += 1;
-        } else if let Some((star_p, star_t)) = star {
-            star = Some((star_p, star_t + 1));
-            p = star_p + 1;
-            t = star_t + 1;
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|b| *b == b'*')
 }
 
 #[cfg(test)]

@@ -3,3 +3,4 @@
 pub(crate) mod agents;
 mod batch;
 pub(crate) mod client;
+mod pump;

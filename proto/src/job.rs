@@ -88,6 +88,9 @@ pub struct RestoreSpec {
 }
 
 impl JobSpec {
+    /// All that [`JobSpec::kind`] gives.
+    pub const KINDS: [&'static str; 2] = ["backup", "restore"];
+
     /// The word for its kind.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -142,6 +145,20 @@ impl JobResult {
     #[must_use]
     pub fn failed(error: &Error, figures: Figures) -> Self {
         Self { failure: Some(error.into()), figures, ..Self::default() }
+    }
+
+    /// All that [`JobResult::outcome`] gives.
+    pub const OUTCOMES: [&'static str; 4] = ["done", "partial", "failed", "cancelled"];
+
+    /// The word for how it ended.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match &self.failure {
+            Some(_) if self.is_cancelled() => "cancelled",
+            Some(_) => "failed",
+            None if self.problems.is_empty() => "done",
+            None => "partial",
+        }
     }
 
     /// True when somebody's wish ended it.

@@ -1,16 +1,25 @@
 //! The connection to a coordinator, as agents and the CLI open it.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
 use repository::error::Context as _;
 use repository::{Error, ErrorKind, Result};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
 
+use crate::reload::{Follow, Reloads, Watched};
 use crate::tls::ClientFiles;
-use crate::token::{Bearer, Token};
+use crate::token::Bearer;
 
 /// A connection that presents the token.
 pub type Connection = InterceptedService<Channel, Bearer>;
@@ -49,23 +58,99 @@ impl Target {
         }
     }
 
-    /// A connection that opens at its first call, and again when it was lost.
-    pub fn connect(&self) -> Result<Connection> {
+    /// Reads the files, and follows them when somebody looks ([`Dialer::follow`]).
+    pub fn open(&self, reloads: &Reloads) -> Result<Dialer> {
         self.check()?;
         let what = || format!("coordinator {}", self.url);
-        let mut endpoint = Endpoint::from_shared(self.url.clone())
+        let tls = self.url.starts_with("https:").then(|| self.tls.watch(reloads)).transpose();
+        let tls = tls.map_err(|e| e.context(what()))?;
+        let bearer = Bearer::watch(self.token_file.as_ref(), reloads).map_err(|e| e.context(what()))?;
+        Ok(Dialer { url: self.url.clone(), tls, bearer })
+    }
+
+    /// A connection by the files as they are now.
+    pub fn connect(&self) -> Result<Connection> {
+        self.open(&Reloads::default())?.connect()
+    }
+}
+
+/// Opens connections, each by the newest good certificates and tokens.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    url: String,
+    tls: Option<Watched<ClientConfig>>,
+    bearer: Bearer,
+}
+
+impl Dialer {
+    /// The coordinator's URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What follows the files.
+    #[must_use]
+    pub fn follow(&self) -> Vec<Arc<dyn Follow>> {
+        let tls = self.tls.clone().map(|w| Arc::new(w) as Arc<dyn Follow>);
+        tls.into_iter().chain(self.bearer.follow()).collect()
+    }
+
+    /// A connection that opens at its first call, and again when it was lost.
+    pub fn connect(&self) -> Result<Connection> {
+        let what = || format!("coordinator {}", self.url);
+        // With TLS, tonic sees plaintext: the connector below encrypts.
+        let seen = self.url.replacen("https:", "http:", 1);
+        let endpoint = Endpoint::from_shared(seen)
             .context(ErrorKind::Input, what)?
             .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
             .http2_keep_alive_interval(Duration::from_secs(KEEPALIVE_SECONDS))
             .keep_alive_timeout(Duration::from_secs(KEEPALIVE_SECONDS))
             .keep_alive_while_idle(true)
             .tcp_nodelay(true);
-        if self.url.starts_with("https:") {
-            endpoint = endpoint.tls_config(self.tls.load()?).context(ErrorKind::Input, what)?;
-        }
-        let token = self.token_file.as_deref().map(Token::read).transpose()?;
-        Ok(InterceptedService::new(endpoint.connect_lazy(), Bearer::new(token.as_ref())?))
+        let channel = match &self.tls {
+            None => endpoint.connect_lazy(),
+            Some(tls) => {
+                let origin = self.url.parse::<Uri>().context(ErrorKind::Input, what)?;
+                let at = Address::new(&self.url).ok_or_else(|| Error::new(ErrorKind::Input, what()))?;
+                let tls = tls.clone();
+                let connect = move |_| encrypted(at.clone(), tls.get());
+                endpoint.origin(origin).connect_with_connector_lazy(tower::service_fn(connect))
+            }
+        };
+        Ok(InterceptedService::new(channel, self.bearer.clone()))
     }
+}
+
+/// Where to connect, and who must be there.
+#[derive(Clone, Debug)]
+struct Address {
+    host: String,
+    port: u16,
+    name: ServerName<'static>,
+}
+
+impl Address {
+    fn new(url: &str) -> Option<Self> {
+        let url = url::Url::parse(url).ok()?;
+        let host = match url.host()? {
+            url::Host::Domain(name) => name.to_owned(),
+            url::Host::Ipv4(ip) => ip.to_string(),
+            url::Host::Ipv6(ip) => ip.to_string(),
+        };
+        let name = ServerName::try_from(host.clone()).ok()?;
+        Some(Self { host, port: url.port_or_known_default()?, name })
+    }
+}
+
+async fn encrypted(at: Address, config: Arc<ClientConfig>) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+    let tcp = TcpStream::connect((at.host.as_str(), at.port)).await?;
+    tcp.set_nodelay(true)?;
+    let tls = TlsConnector::from(config).connect(at.name, tcp).await?;
+    if tls.get_ref().1.alpn_protocol() != Some(b"h2") {
+        return Err(io::Error::other("the server does not speak HTTP/2"));
+    }
+    Ok(TokioIo::new(tls))
 }
 
 fn is_loopback(url: &url::Url) -> bool {

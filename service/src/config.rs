@@ -4,7 +4,12 @@
 //! Merging never validates: a server validates the whole at the end and names everything that is wrong.
 
 use std::fmt;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use repository::ids::DomainName;
+
+use crate::repo::{KeyFrom, Settings};
 
 /// Everything that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +33,129 @@ pub fn read_file<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Inval
 /// Parses YAML into a layer.
 pub fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_saphyr::from_str(text).map_err(|e| e.to_string())
+}
+
+/// What both servers have in their configuration, validated.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The repository.
+    pub repository: Settings,
+    /// Metrics and health.
+    pub http_listen: SocketAddr,
+    /// Folder for what must outlive the process, as far as it can.
+    pub state_dir: PathBuf,
+}
+
+/// What both servers have in their configuration, as given.
+#[derive(Clone, Debug, Default)]
+pub struct SharedLayer {
+    /// URL of the repository's store.
+    pub repo: Option<String>,
+    /// Domain of the repository.
+    pub domain: Option<String>,
+    /// What opens the keys: one of the two.
+    pub passphrase_file: Option<PathBuf>,
+    /// What opens the keys: one of the two.
+    pub key_file: Option<PathBuf>,
+    /// Folder for caches.
+    pub cache_dir: Option<PathBuf>,
+    /// Threads for hashing, compressing and encrypting.
+    pub cpu_threads: Option<usize>,
+    /// Metrics and health.
+    pub http_listen: Option<SocketAddr>,
+    /// Folder for state.
+    pub state_dir: Option<PathBuf>,
+}
+
+impl SharedLayer {
+    /// Checks all of it; what is wrong is added to `wrong`. `None` only if something was.
+    pub fn validate(self, http_port: u16, wrong: &mut Vec<String>) -> Option<Shared> {
+        let domain = self.domain.as_deref().map(str::parse).transpose();
+        let domain = domain.map_err(|e| wrong.push(format!("domain: {e}"))).ok();
+        let key = KeyFrom::one_of(self.passphrase_file, self.key_file).map_err(|e| wrong.push(e)).ok();
+        if self.repo.as_ref().is_none_or(String::is_empty) {
+            wrong.push("repo is missing: the URL of the repository's store".to_owned());
+        }
+        if self.state_dir.is_none() {
+            wrong.push("state_dir is missing: the folder for what must outlive the process".to_owned());
+        }
+        if self.cpu_threads.is_some_and(|n| n > CPU_THREADS_MAX) {
+            wrong.push(format!("cpu_threads must be at most {CPU_THREADS_MAX}"));
+        }
+        Some(Shared {
+            repository: Settings {
+                url: self.repo?,
+                domain: domain?.unwrap_or_else(DomainName::default_domain),
+                key: key?,
+                cache_dir: self.cache_dir,
+                cpu_threads: self.cpu_threads.unwrap_or(0),
+            },
+            http_listen: self.http_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], http_port))),
+            state_dir: self.state_dir?,
+        })
+    }
+}
+
+/// More threads than any machine has cores for.
+const CPU_THREADS_MAX: usize = 1024;
+
+/// Defines a layer of settings of a server: what both have ([`SharedLayer`], TLS of their own, plaintext), and its own
+/// settings, as for [`layer!`](crate::layer).
+#[macro_export]
+macro_rules! server_layer {
+    (
+        $(#[$doc:meta])* pub struct $name:ident {
+            scalars { $($scalars:tt)* }
+            lists { $($lists:tt)* }
+        }
+    ) => {
+        $crate::layer! {
+            $(#[$doc])* pub struct $name {
+                scalars {
+                    /// URL of the repository's store.
+                    repo: String,
+                    /// Domain of the repository; `default` unless given.
+                    domain: String,
+                    /// File with the passphrase that opens the keys.
+                    passphrase_file: std::path::PathBuf,
+                    /// Key file that opens the keys.
+                    key_file: std::path::PathBuf,
+                    /// Folder for caches; lossless to delete.
+                    cache_dir: std::path::PathBuf,
+                    /// Threads for hashing, compressing and encrypting; 0 means one a core.
+                    cpu_threads: usize,
+                    /// Address of `/metrics`, `/healthz` and `/readyz`.
+                    http_listen: std::net::SocketAddr,
+                    /// Folder for what must outlive the process.
+                    state_dir: std::path::PathBuf,
+                    /// Own certificate chain.
+                    tls_cert_file: std::path::PathBuf,
+                    /// Its private key.
+                    tls_key_file: std::path::PathBuf,
+                    /// Plaintext gRPC also to or from other machines.
+                    allow_plaintext: bool,
+                    $($scalars)*
+                }
+                lists { $($lists)* }
+            }
+        }
+
+        impl $name {
+            /// Takes out what both servers have.
+            fn take_shared(&mut self) -> $crate::config::SharedLayer {
+                $crate::config::SharedLayer {
+                    repo: self.repo.take(),
+                    domain: self.domain.take(),
+                    passphrase_file: self.passphrase_file.take(),
+                    key_file: self.key_file.take(),
+                    cache_dir: self.cache_dir.take(),
+                    cpu_threads: self.cpu_threads.take(),
+                    http_listen: self.http_listen.take(),
+                    state_dir: self.state_dir.take(),
+                }
+            }
+        }
+    };
 }
 
 /// Defines a layer of settings: a struct of options that a YAML file fills, that the environment fills

@@ -47,6 +47,16 @@ pub fn table(registry: &Registry) -> String {
     out
 }
 
+/// Compares the table with the section of a document that begins with `heading`; says what it should be. For tests.
+pub fn compare(registry: &Registry, document: &str, heading: &str) -> Result<(), String> {
+    let table = table(registry);
+    let section = document.split("\n## ").find(|s| s.lines().next() == Some(heading));
+    let section = section.ok_or_else(|| format!("no section {heading}"))?;
+    let documented: String =
+        section.lines().filter(|l| l.starts_with('|')).map(|l| format!("{l}\n")).collect();
+    if documented == table { Ok(()) } else { Err(format!("the section {heading} must hold:\n{table}")) }
+}
+
 fn labels(sample: &str) -> Vec<(String, String)> {
     let Some((_, rest)) = sample.split_once('{') else { return Vec::new() };
     let Some((inner, _)) = rest.rsplit_once('}') else { return Vec::new() };

@@ -67,9 +67,6 @@ pub enum Probe {
     Skip,
 }
 
-/// How old the index may be when it is asked.
-const INDEX_SECONDS: u64 = 60;
-
 impl Settings {
     /// Opens the store and the repository in it. Requests are counted in `counts`.
     pub async fn open(&self, counts: Arc<Counts>, probe: Probe, env: &Env) -> Result<Arc<Repository>> {
@@ -91,10 +88,10 @@ impl Settings {
     }
 }
 
-/// The repository's own index, which looks for new deltas when it is asked and was not a while ago.
+/// The repository's own index, which looks for new deltas when it is asked and the last look is `refresh_seconds` old.
 #[must_use]
-pub fn open_index(repo: &Repository) -> Arc<LocalIndex> {
+pub fn open_index(repo: &Repository, refresh_seconds: u64) -> Arc<LocalIndex> {
     let cache_dir = repo.cache_dir.as_ref().map(|dir| dir.join("index"));
-    let options = LocalOptions { cache_dir, refresh_seconds: INDEX_SECONDS };
+    let options = LocalOptions { cache_dir, refresh_seconds };
     Arc::new(LocalIndex::open(repo.objects(), options))
 }

@@ -1,10 +1,20 @@
-//! TLS from PEM files, for both ends. One provider: aws-lc-rs.
+//! TLS from PEM files, for both ends, which follow their files. One provider: aws-lc-rs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use repository::error::Context as _;
 use repository::{Error, ErrorKind, Result};
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use crate::reload::{Content, Reloads, Watched};
+
+/// HTTP/2 is all that gRPC speaks.
+const ALPN: &[u8] = b"h2";
 
 /// A server's certificate and key, and the CA that clients must be signed by (mutual TLS).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,34 +43,91 @@ pub fn install_provider() {
     let _already = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
 impl ServerFiles {
-    /// Reads the files.
-    pub fn load(&self) -> Result<ServerTlsConfig> {
-        let config = ServerTlsConfig::new().identity(identity(&self.cert_file, &self.key_file)?);
-        let Some(ca) = &self.client_ca_file else { return Ok(config) };
-        Ok(config.client_ca_root(Certificate::from_pem(read(ca)?)))
+    /// Reads the files, and follows them: a handshake uses the newest good ones.
+    pub fn watch(&self, reloads: &Reloads) -> Result<Watched<ServerConfig>> {
+        let files = [Some(&self.cert_file), Some(&self.key_file), self.client_ca_file.as_ref()];
+        Watched::open(files.into_iter().flatten().cloned().collect(), reloads, server)
     }
 }
 
 impl ClientFiles {
-    /// Reads the files. Without a CA no server could be trusted, so that is refused.
-    pub fn load(&self) -> Result<ClientTlsConfig> {
-        let ca = self.ca_file.as_ref();
-        let ca =
-            ca.ok_or_else(|| Error::new(ErrorKind::Input, "https needs tls_ca_file: the CA to trust"))?;
-        let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));
-        match (&self.cert_file, &self.key_file) {
-            (Some(cert), Some(key)) => Ok(config.identity(identity(cert, key)?)),
-            (None, None) => Ok(config),
-            _ => Err(Error::new(ErrorKind::Input, "tls_cert_file and tls_key_file go together")),
-        }
+    /// Reads the files, and follows them: a new connection uses the newest good ones. Without a CA no server could be
+    /// trusted, so that is refused.
+    pub fn watch(&self, reloads: &Reloads) -> Result<Watched<ClientConfig>> {
+        let input = |what: &str| Error::new(ErrorKind::Input, what);
+        let ca = self.ca_file.as_ref().ok_or_else(|| input("https needs tls_ca_file: the CA to trust"))?;
+        let files = match (&self.cert_file, &self.key_file) {
+            (Some(cert), Some(key)) => vec![ca.clone(), cert.clone(), key.clone()],
+            (None, None) => vec![ca.clone()],
+            _ => return Err(input("tls_cert_file and tls_key_file go together")),
+        };
+        Watched::open(files, reloads, client)
     }
 }
 
-fn identity(cert: &Path, key: &Path) -> Result<Identity> {
-    Ok(Identity::from_pem(read(cert)?, read(key)?))
+/// Certificate, key, and maybe the CA of clients.
+fn server(contents: &[Content]) -> Result<ServerConfig> {
+    let [cert, key, ca @ ..] = contents else { return Err(too_few()) };
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    let builder = builder.context(ErrorKind::Internal, || "TLS versions".to_owned())?;
+    let builder = match ca.first() {
+        Some(ca) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)?), provider());
+            let verifier = verifier.build().context(ErrorKind::Input, || "CA of clients".to_owned())?;
+            builder.with_client_cert_verifier(verifier)
+        }
+        None => builder.with_no_client_auth(),
+    };
+    // This also refuses a key that does not belong to the certificate.
+    let config = builder.with_single_cert(certificates(cert)?, private_key(key)?);
+    let mut config = config.context(ErrorKind::Input, || "TLS certificate and key".to_owned())?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).context(ErrorKind::Input, || format!("TLS file {}", path.display()))
+/// The CA, and maybe an own certificate and key.
+fn client(contents: &[Content]) -> Result<ClientConfig> {
+    let [ca, own @ ..] = contents else { return Err(too_few()) };
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    let builder = builder.context(ErrorKind::Internal, || "TLS versions".to_owned())?;
+    let builder = builder.with_root_certificates(roots(ca)?);
+    let mut config = match own {
+        [cert, key] => builder
+            .with_client_auth_cert(certificates(cert)?, private_key(key)?)
+            .context(ErrorKind::Input, || "TLS certificate and key".to_owned())?,
+        _ => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
+}
+
+fn too_few() -> Error {
+    Error::new(ErrorKind::Internal, "too few TLS files")
+}
+
+fn roots(pem: &Content) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(pem)? {
+        roots.add(certificate).context(ErrorKind::Input, || "CA certificate".to_owned())?;
+    }
+    Ok(roots)
+}
+
+fn certificates(pem: &Content) -> Result<Vec<CertificateDer<'static>>> {
+    let all: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .context(ErrorKind::Input, || "PEM certificates".to_owned())?;
+    if all.is_empty() {
+        return Err(Error::new(ErrorKind::Input, "no certificate in the PEM file"));
+    }
+    Ok(all)
+}
+
+fn private_key(pem: &Content) -> Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_slice(pem).context(ErrorKind::Input, || "PEM private key".to_owned())
 }

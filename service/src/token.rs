@@ -1,7 +1,8 @@
 //! Bearer tokens: read from files, compared in constant time, never printed.
 
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use repository::error::Context as _;
 use repository::{Error, ErrorKind, Result};
@@ -9,6 +10,8 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 use zeroize::Zeroizing;
+
+use crate::reload::{Content, Follow, Reloads, Watched};
 
 /// A shorter token could be guessed.
 pub const TOKEN_BYTES_MIN: usize = 16;
@@ -31,11 +34,10 @@ impl Token {
         if good { Ok(Self(Zeroizing::new(text.to_owned()))) } else { Err(Error::new(ErrorKind::Input, why)) }
     }
 
-    /// The file's content without white space around it.
-    pub fn read(path: &Path) -> Result<Self> {
-        let name = || format!("token file {}", path.display());
-        let text = Zeroizing::new(std::fs::read_to_string(path).context(ErrorKind::Input, name)?);
-        Self::new(text.trim()).map_err(|e| e.context(name()))
+    /// A file's content without white space around it.
+    fn of_content(content: &Content) -> Result<Self> {
+        let text = std::str::from_utf8(content).context(ErrorKind::Input, || "token".to_owned())?;
+        Self::new(text.trim())
     }
 
     /// Takes the same time wherever the first difference is.
@@ -51,55 +53,73 @@ impl Token {
     }
 }
 
-/// Adds the token to every call.
+/// Adds the token to every call; the newest good one of its file.
 #[derive(Clone, Debug, Default)]
-pub struct Bearer(Option<MetadataValue<Ascii>>);
+pub struct Bearer(Option<Watched<MetadataValue<Ascii>>>);
 
 impl Bearer {
-    /// Without a token, calls go out as they are.
-    pub fn new(token: Option<&Token>) -> Result<Self> {
-        let value = |t: &Token| {
-            let mut value = MetadataValue::try_from(format!("Bearer {}", t.0.as_str()))
-                .context(ErrorKind::Input, || "token".to_owned())?;
+    /// Without a file, calls go out as they are.
+    pub fn watch(file: Option<&PathBuf>, reloads: &Reloads) -> Result<Self> {
+        let header = |contents: &[Content]| {
+            let token = contents.first().map(Token::of_content).transpose()?;
+            let token = token.ok_or_else(|| Error::new(ErrorKind::Internal, "no token file"))?;
+            let text = Zeroizing::new(format!("Bearer {}", token.0.as_str()));
+            let mut value =
+                MetadataValue::try_from(text.as_str()).context(ErrorKind::Input, || "token".to_owned())?;
             value.set_sensitive(true);
             Ok(value)
         };
-        token.map(value).transpose().map(Self)
+        file.map(|f| Watched::open(vec![f.clone()], reloads, header)).transpose().map(Self)
+    }
+
+    /// What follows the file.
+    pub fn follow(&self) -> Option<Arc<dyn Follow>> {
+        self.0.clone().map(|w| Arc::new(w) as Arc<dyn Follow>)
     }
 }
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(value) = &self.0 {
-            request.metadata_mut().insert("authorization", value.clone());
+            request.metadata_mut().insert("authorization", MetadataValue::clone(&value.get()));
         }
         Ok(request)
     }
 }
 
-/// Lets only calls with one of the tokens in; without tokens, every call.
-#[derive(Clone, Debug, Default)]
-pub struct Guard(Vec<Token>);
+/// Tokens, and what each of them grants.
+#[derive(Clone, Debug)]
+pub struct Tokens<G>(Vec<(Token, G)>);
 
-impl Guard {
-    /// Any of these opens.
-    #[must_use]
-    pub fn new(tokens: Vec<Token>) -> Self {
-        Self(tokens)
+impl<G: Clone + Send + Sync + 'static> Tokens<G> {
+    /// Reads the files, and follows them. The same token in two files is refused: what would it grant?
+    pub fn watch(files: Vec<(PathBuf, G)>, reloads: &Reloads) -> Result<Watched<Self>> {
+        let (files, grants): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+        let names: Vec<_> = files.iter().map(|f| format!("token file {}", f.display())).collect();
+        let make = move |contents: &[Content]| {
+            let mut all: Vec<(Token, G)> = Vec::with_capacity(contents.len());
+            for ((content, grant), name) in contents.iter().zip(&grants).zip(&names) {
+                let token = Token::of_content(content).map_err(|e| e.context(name.clone()))?;
+                if all.iter().any(|(t, _)| t.matches(token.0.as_bytes())) {
+                    let what = format!("{name} holds the same token as another token file");
+                    return Err(Error::new(ErrorKind::Input, what));
+                }
+                all.push((token, grant.clone()));
+            }
+            Ok(Self(all))
+        };
+        Watched::open(files, reloads, make)
     }
-}
 
-impl Interceptor for Guard {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        if self.0.is_empty() {
-            return Ok(request);
-        }
-        let header =
-            request.metadata().get("authorization").map(|v| v.as_encoded_bytes()).unwrap_or_default();
+    /// What the token of an `authorization` header grants.
+    #[must_use]
+    pub fn find(&self, header: &[u8]) -> Option<&G> {
         let presented = header.strip_prefix(b"Bearer ").unwrap_or_default();
         // No short cut between tokens either.
-        let open = self.0.iter().fold(false, |open, t| t.matches(presented) | open);
-        if open { Ok(request) } else { Err(Status::unauthenticated("missing or wrong bearer token")) }
+        self.0.iter().fold(None, |found, (token, grant)| match token.matches(presented) {
+            true => Some(grant),
+            false => found,
+        })
     }
 }
 

@@ -44,6 +44,11 @@ fn volumes_are_checked() {
     refused("volumes: [{path: /a, name: v}, {path: /b, name: v}]\n", "volume v is configured twice");
     refused("volumes: [{path: /a, excludes: []}]\n", "excludes");
     refused("restore_roots: [/a/../b]\n", "restore root /a/../b");
+    refused("volumes: [{path: /a, name: ''}]\n", "volume: empty");
+    refused("volumes: [{path: \"/a\\nb\"}]\n", "volume: the control character");
+    refused("agent_id: \"a\\0b\"\n", "agent_id: the control character");
+    refused("jobs_max: 100000\n", "jobs_max must be 1 to");
+    refused("cpu_threads: 100000\n", "cpu_threads must be at most");
 }
 
 #[test]
@@ -62,4 +67,21 @@ fn volumes_by_flag() {
     assert_eq!((named.name.as_deref(), named.path.to_str()), (Some("db"), Some("/var/lib/db")));
     assert_eq!(parse("/odd=name").unwrap().path.to_str(), Some("/odd=name"));
     assert!(parse("=x").is_err() && parse("x=").is_err() && parse("").is_err());
+}
+
+#[test]
+fn every_setting_is_in_the_documentation() {
+    let document = include_str!("../../../docs/servers.md");
+    let part = |from: &str| {
+        document.split(&format!("\n{from}\n")).nth(1).unwrap().trim_start().split("\n\n").next().unwrap()
+    };
+    let tables = format!("{}\n{}", part("Both servers:"), part("Agent:"));
+    for field in ConfigLayer::FIELDS {
+        assert!(tables.contains(&format!("`{field}`")), "{field}");
+    }
+    // And none that does not exist: the names are in the first column.
+    let first = tables.lines().filter_map(|l| l.strip_prefix("| `")?.split(" |").next());
+    for name in first.flat_map(|names| names.split(", ")).map(|n| n.trim_matches('`')) {
+        assert!(ConfigLayer::FIELDS.contains(&name), "{name}");
+    }
 }

@@ -71,10 +71,10 @@ pub struct CoordinatorArgs {
     /// CA that agents and clients must have a certificate of
     #[arg(long, env = "HOLDFAST_TLS_CLIENT_CA_FILE", value_name = "FILE")]
     pub tls_client_ca_file: Option<PathBuf>,
-    /// File with the bearer token of agents
+    /// File with a bearer token of agents, whatever their ids
     #[arg(long, env = "HOLDFAST_AGENT_TOKEN_FILE", value_name = "FILE")]
     pub agent_token_file: Option<PathBuf>,
-    /// File with the bearer token of clients
+    /// File with a bearer token of clients that may do everything
     #[arg(long, env = "HOLDFAST_CLIENT_TOKEN_FILE", value_name = "FILE")]
     pub client_token_file: Option<PathBuf>,
     /// Threads for hashing and decompression; 0 means one a core
@@ -107,16 +107,16 @@ pub struct StandaloneArgs {
     #[arg(long)]
     pub once: bool,
     /// The newest snapshot of each PATH shall never be older
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "once")]
     pub max_age_seconds: u64,
     /// Address of the gRPC listener
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7425")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7425", conflicts_with = "once")]
     pub listen: SocketAddr,
     /// Address of /metrics, /healthz and /readyz of the coordinator
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7426")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7426", conflicts_with = "once")]
     pub http_listen: SocketAddr,
     /// Restores through the coordinator may write below this folder (repeatable)
-    #[arg(long = "restore-root", value_name = "DIR")]
+    #[arg(long = "restore-root", value_name = "DIR", conflicts_with = "once")]
     pub restore_roots: Vec<PathBuf>,
     /// How to read and store
     #[command(flatten)]

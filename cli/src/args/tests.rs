@@ -69,6 +69,9 @@ fn refused() {
         "completions cobol",
         "standalone",
         "standalone /data --max-age-seconds 0",
+        "standalone /data --once --max-age-seconds 60",
+        "standalone /data --once --listen 127.0.0.1:1",
+        "standalone /data --once --restore-root /srv",
         "agent --volume =/data",
         "coordinator --listen nowhere",
     ] {
@@ -92,9 +95,10 @@ fn global_flags_come_before_or_after_the_command() {
 fn defaults() {
     match parse("backup a").unwrap().command {
         Command::Backup(args) => {
-            assert_eq!(args.tuning.zstd_level, 2);
-            assert_eq!(args.tuning.memory.0, 256 << 20);
-            assert_eq!(args.tuning.threads, 0);
+            assert_eq!(args.tuning.zstd_level(), 2);
+            assert_eq!(args.tuning.memory_bytes(), 256 << 20);
+            assert_eq!(args.tuning.threads(), 0);
+            assert!(args.tuning.given().is_empty());
         }
         other => panic!("{other:?}"),
     }

@@ -40,18 +40,60 @@ pub struct Tuning {
     /// Leave out the content of directories marked by a CACHEDIR.TAG
     #[arg(long)]
     pub exclude_caches: bool,
-    /// zstd level, 1 (fast) to 19 (small)
-    #[arg(long, value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(i32).range(1..=19))]
-    pub zstd_level: i32,
-    /// Bound on memory, for example 256MiB
-    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::MEMORY_BYTES as u64), value_parser = memory)]
-    pub memory: ByteSize,
+    /// zstd level, 1 (fast) to 19 (small) [default: 2]
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub zstd_level: Option<i32>,
+    /// Bound on memory, for example 1GiB [default: 256MiB]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub memory: Option<ByteSize>,
     /// Threads that hash, compress and encrypt [default: one a core]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub threads: usize,
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
     /// Upload at most this much a second, for example 10MiB
     #[arg(long, value_name = "SIZE", value_parser = rate)]
     pub limit_upload: Option<ByteSize>,
+}
+
+/// The zstd level unless one is given: nearly the speed of level 1, and noticeably smaller.
+const ZSTD_LEVEL: i32 = 2;
+
+impl Tuning {
+    /// The zstd level.
+    #[must_use]
+    pub fn zstd_level(&self) -> i32 {
+        self.zstd_level.unwrap_or(ZSTD_LEVEL)
+    }
+
+    /// The bound on memory, bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        memory_bytes(self.memory)
+    }
+
+    /// Threads; 0 means one a core.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads.unwrap_or(0)
+    }
+
+    /// The flags that were given, by name.
+    #[must_use]
+    pub fn given(&self) -> Vec<&'static str> {
+        let all = [
+            ("--exclude", !self.exclude.is_empty()),
+            ("--exclude-file", !self.exclude_file.is_empty()),
+            ("--exclude-caches", self.exclude_caches),
+            ("--zstd-level", self.zstd_level.is_some()),
+            ("--memory", self.memory.is_some()),
+            ("--threads", self.threads.is_some()),
+            ("--limit-upload", self.limit_upload.is_some()),
+        ];
+        all.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+    }
+}
+
+fn memory_bytes(given: Option<ByteSize>) -> usize {
+    given.map_or(limits::MEMORY_BYTES, |size| usize::try_from(size.0).unwrap_or(usize::MAX))
 }
 
 /// The least memory that a backup can work in: two packs, their proof, and the queues.
@@ -88,9 +130,17 @@ pub struct RestoreArgs {
     /// Only what matches this gitignore-like pattern (repeatable)
     #[arg(long, value_name = "PATTERN")]
     pub include: Vec<String>,
-    /// Bound on memory, for example 256MiB
-    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::MEMORY_BYTES as u64), value_parser = memory)]
-    pub memory: ByteSize,
+    /// Bound on memory, for example 1GiB [default: 256MiB]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub memory: Option<ByteSize>,
+}
+
+impl RestoreArgs {
+    /// The bound on memory, bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        memory_bytes(self.memory)
+    }
 }
 
 /// `--existing`

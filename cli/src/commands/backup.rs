@@ -27,11 +27,11 @@ pub(super) async fn backup(app: &App, args: BackupArgs) -> Result<Exit> {
     match app.place()? {
         Where::Repo(url) => {
             let requests = requests(&args, &host())?;
-            let repo = app.open(url, args.tuning.threads, args.tuning.limit_upload).await?;
+            let repo = app.open(url, args.tuning.threads(), args.tuning.limit_upload).await?;
             all(app, &By::Us(repo, url.clone()), requests).await
         }
         Where::Coordinator(url) => {
-            refuse_tuning(&args.tuning)?;
+            refuse(&args.tuning.given())?;
             let requests = requests(&args, &host())?;
             all(app, &By::Agent(app.remote(url)?, url.clone()), requests).await
         }
@@ -57,18 +57,13 @@ impl fmt::Display for By {
     }
 }
 
-/// An agent reads as its own configuration says; a flag that would silently do nothing is refused.
-fn refuse_tuning(tuning: &Tuning) -> Result<()> {
-    let set = !tuning.exclude.is_empty()
-        || !tuning.exclude_file.is_empty()
-        || tuning.exclude_caches
-        || tuning.limit_upload.is_some();
-    if set {
-        return Err(usage(
-            "what is left out, and limits, are the agent's configuration, not flags beside --coordinator",
-        ));
+/// An agent works as its own configuration says; flags that would silently do nothing are refused.
+pub(super) fn refuse(given: &[&str]) -> Result<()> {
+    if given.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let flags = given.join(", ");
+    Err(usage(format!("{flags}: set in the agent's configuration, not by a flag beside --coordinator")))
 }
 
 /// Backs all of them up, one after the other. One that fails does not keep the others from being backed up.
@@ -117,6 +112,14 @@ async fn one(app: &App, by: &By, request: BackupRequest, list: &mut output::List
 }
 
 async fn by_agent(remote: &Remote, request: BackupRequest, task: &Task) -> repository::Result<BackupReport> {
+    // The volume's name decides what is read; a PATH that is another folder would silently do nothing.
+    if let Some(v) = remote.find_volume(&request.volume).await?
+        && v.path != request.root.as_os_str().as_encoded_bytes()
+    {
+        let (there, host, path) = (escape(&v.path), tame(&v.host), request.root.display());
+        let what = format!("PATH is {path}, but volume {} is {there} on {host}", tame(&v.name));
+        return Err(Error::new(ErrorKind::Input, what));
+    }
     let (volume, read_all, tags) = (request.volume, request.read_all, request.tags);
     let done = remote.backup(RunBackupRequest { volume, read_all, tags }, task).await?;
     let unsaid = || Error::new(ErrorKind::Internal, "the agent reported no snapshot");
@@ -183,8 +186,8 @@ fn request(path: &Path, args: &BackupArgs, rules: &Rules, host: &str) -> Result<
         rules: rules.clone(),
         tags: args.tag.clone(),
         read_all: args.read_all,
-        zstd_level: args.tuning.zstd_level,
-        memory_bytes_max: usize::try_from(args.tuning.memory.0).unwrap_or(usize::MAX),
+        zstd_level: args.tuning.zstd_level(),
+        memory_bytes_max: args.tuning.memory_bytes(),
         readers: 0,
     })
 }

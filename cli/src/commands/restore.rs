@@ -3,7 +3,8 @@
 use anyhow::{Context as _, Result};
 use repository::ops::restore::{RestoreRequest, restore as run};
 
-use crate::app::App;
+use super::backup::refuse;
+use crate::app::{App, Where};
 use crate::args::RestoreArgs;
 use crate::escape::{escape, tame};
 use crate::exit::{Exit, usage};
@@ -13,6 +14,9 @@ use crate::records::{self, RestoreRecord};
 use crate::source::Source;
 
 pub(super) async fn restore(app: &App, args: RestoreArgs) -> Result<Exit> {
+    if let (Where::Coordinator(_), Some(_)) = (app.place()?, args.memory) {
+        refuse(&["--memory"])?;
+    }
     let place = place::parse(&args.snapshot, None)?;
     let source = app.source().await?;
     let snapshot = app.snapshot(&source, &place.snapshot, args.volume.as_deref()).await?;
@@ -24,13 +28,14 @@ pub(super) async fn restore(app: &App, args: RestoreArgs) -> Result<Exit> {
         }
     };
     let (id, volume) = (snapshot.id, snapshot.manifest.volume.clone());
+    let memory_bytes_max = args.memory_bytes();
     let request = RestoreRequest {
         snapshot,
         path: place.path,
         patterns: args.include,
         target: target.clone(),
         existing: args.existing.into(),
-        memory_bytes_max: usize::try_from(args.memory.0).unwrap_or(usize::MAX),
+        memory_bytes_max,
     };
     let task = app.task();
     let shown = app.show(format!("restore {volume}"), &task);

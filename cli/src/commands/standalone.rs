@@ -127,7 +127,7 @@ async fn try_open(app: &App, args: &StandaloneArgs, places: &Places) -> Result<A
         domain: app.domain(),
         credential,
         cache_dir: app.cache_dir(),
-        cpu_threads: args.tuning.threads,
+        cpu_threads: args.tuning.threads(),
     };
     Ok(app.or_cancel(Repository::open(store, options, app.env.clone())).await??)
 }
@@ -142,11 +142,8 @@ async fn serve(app: &App, args: &StandaloneArgs, places: &Places) -> Result<Exit
     let stop = app.cancel.child_token();
     let coordinator = coordinator_config(app, args, places)?;
     let (env, metrics) = (app.env.clone(), coordinator::metrics::Metrics::default());
-    let engine = app.or_cancel(coordinator::engine::RepositoryEngine::open(
-        &coordinator.repository,
-        metrics.store.clone(),
-        &env,
-    ));
+    let engine =
+        app.or_cancel(coordinator::engine::RepositoryEngine::open(&coordinator, metrics.store.clone(), &env));
     let engine = Arc::new(engine.await??);
     let started = coordinator::start(coordinator, engine, metrics, env, stop.clone()).await?;
     let agent = agent_config(app, args, places, started.grpc)?;
@@ -178,7 +175,7 @@ fn coordinator_config(app: &App, args: &StandaloneArgs, places: &Places) -> Resu
         passphrase_file,
         key_file,
         cache_dir: app.cache_dir(),
-        cpu_threads: Some(args.tuning.threads),
+        cpu_threads: Some(args.tuning.threads()),
         listen: Some(args.listen),
         http_listen: Some(args.http_listen),
         state_dir: Some(places.state.join("coordinator")),
@@ -216,12 +213,12 @@ fn agent_config(
         passphrase_file,
         key_file,
         cache_dir: app.cache_dir(),
-        cpu_threads: Some(args.tuning.threads),
+        cpu_threads: Some(args.tuning.threads()),
         coordinator: Some(format!("http://{coordinator}")),
         host: Some(host),
         state_dir: Some(places.state.join("agent")),
-        memory_bytes_max: usize::try_from(args.tuning.memory.0).ok(),
-        zstd_level: Some(args.tuning.zstd_level),
+        memory_bytes_max: Some(args.tuning.memory_bytes()),
+        zstd_level: Some(args.tuning.zstd_level()),
         volumes: Some(volumes.collect()),
         restore_roots: Some(args.restore_roots.clone()),
         ..Default::default()

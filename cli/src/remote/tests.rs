@@ -7,7 +7,7 @@ use repository::monitor::{Figures, Monitor};
 use repository::{Error, ErrorKind};
 use tonic::Status;
 
-use super::{is_lost, outcome, raise};
+use super::{is_lost, outcome};
 
 fn run(state: RunState, failure: Option<ErrorKind>) -> v1::Run {
     let failure = failure.map(|kind| Failure { kind, what: "why".to_owned() });
@@ -37,8 +37,8 @@ fn a_broken_connection_is_no_answer() {
 fn progress_only_grows() {
     let monitor = Monitor::default();
     let at = |bytes_done| Figures { bytes_done, ..Figures::default() };
-    raise(&monitor, &at(0), &at(10));
-    raise(&monitor, &at(10), &at(3));
-    raise(&monitor, &at(3), &at(5));
+    monitor.raise(&at(0), &at(10));
+    monitor.raise(&at(10), &at(3));
+    monitor.raise(&at(3), &at(5));
     assert_eq!(monitor.figures().bytes_done, 12);
 }

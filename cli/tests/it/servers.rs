@@ -30,6 +30,14 @@ fn clients_work_through_the_coordinator() {
     fleet.run(&["restore", "latest", outside.to_str().unwrap()]).failed(1, "restore roots");
     assert!(!outside.exists());
     fleet.run(&["restore", "latest", "relative"]).failed(2, "absolute path");
+    fleet
+        .run(&["restore", "latest", out.to_str().unwrap(), "--memory", "1GiB"])
+        .failed(2, "--memory: set in");
+    fleet
+        .run(&["backup", "data", "--zstd-level", "3", "--threads", "1"])
+        .failed(2, "--zstd-level, --threads: set");
+    fleet.run(&["backup", "roots", "--volume", "data"]).failed(2, "but volume data is");
+    fleet.run(&["snapshots", "--key-file", "key"]).failed(2, "--key-file: `snapshots` has no use");
     fleet.run(&["backup", "data", "--volume", "nobody's"]).failed(1, "no volume");
     fleet.run(&["ls", "latest:nowhere"]).failed(1, "not in the snapshot");
 }

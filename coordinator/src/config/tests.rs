@@ -1,6 +1,7 @@
 //! What is valid, and that everything wrong is named.
 
 use super::{Config, ConfigLayer};
+use crate::gate::{Access, Grant};
 use service::config::Invalid;
 
 fn validate(yaml: &str) -> Result<Config, Invalid> {
@@ -54,10 +55,63 @@ fn plaintext_stays_on_this_machine() {
 }
 
 #[test]
+fn tokens_are_checked() {
+    let good = "agent_token_file: /a\nclient_token_file: /c\ntokens:\n- {file: /1, agents: [node-1, 'db-*']}\n\
+                - {file: /2, clients: read}\n- {file: /3, clients: write, agents: [x]}\n";
+    let tokens = validate(&format!("{BASE}{good}")).unwrap().tokens;
+    let grant = |agents: &[&str], clients| Grant {
+        agents: agents.iter().map(|a| (*a).to_owned()).collect(),
+        clients,
+    };
+    let grants: Vec<_> = tokens.iter().map(|(_, grant)| grant.clone()).collect();
+    assert_eq!(
+        grants,
+        [
+            grant(&["*"], None),
+            grant(&[], Some(Access::Write)),
+            grant(&["node-1", "db-*"], None),
+            grant(&[], Some(Access::Read)),
+            grant(&["x"], Some(Access::Write)),
+        ]
+    );
+    assert!(
+        validate(&format!(
+            "{BASE}listen: 0.0.0.0:1\nallow_plaintext: true\ntokens: [{{file: /1, clients: read}}]\n"
+        ))
+        .is_ok()
+    );
+    refused("tokens: [{file: /1}]\n", &["token /1: grants nothing"]);
+    refused("tokens: [{file: /1, agents: ['']}]\n", &["token /1: an agent's id is empty"]);
+    refused("tokens: [{file: /1, clients: admin}]\n", &["admin"]);
+    refused("tokens: [{agents: [x]}]\n", &["file"]);
+    refused(
+        "client_token_file: /1\ntokens: [{file: /1, agents: [x]}]\n",
+        &["/1: the file is configured twice"],
+    );
+}
+
+#[test]
 fn schedules_are_checked() {
     let ok = "schedules:\n- {volume: 'db-*', max_age_seconds: 3600, jitter_seconds: 60}\n- {volume: '*', cron: '0 3 * * *'}\n";
     assert_eq!(validate(&format!("{BASE}timezone: Europe/Paris\n{ok}")).unwrap().rules.len(), 2);
     refused("schedules: [{volume: a}]\n", &["schedule of a", "exactly one"]);
     refused("schedules: [{volume: a, cron: 'x y'}]\n", &["schedule of a", "cron"]);
     refused("timezone: Mars/Olympus\n", &["timezone Mars/Olympus"]);
+}
+
+#[test]
+fn every_setting_is_in_the_documentation() {
+    let document = include_str!("../../../docs/servers.md");
+    let part = |from: &str| {
+        document.split(&format!("\n{from}\n")).nth(1).unwrap().trim_start().split("\n\n").next().unwrap()
+    };
+    let tables = format!("{}\n{}", part("Both servers:"), part("Coordinator:"));
+    for field in ConfigLayer::FIELDS {
+        assert!(tables.contains(&format!("`{field}`")), "{field}");
+    }
+    // And none that does not exist: the names are in the first column.
+    let first = tables.lines().filter_map(|l| l.strip_prefix("| `")?.split(" |").next());
+    for name in first.flat_map(|names| names.split(", ")).map(|n| n.trim_matches('`')) {
+        assert!(ConfigLayer::FIELDS.contains(&name), "{name}");
+    }
 }

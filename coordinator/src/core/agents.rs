@@ -12,7 +12,7 @@ use super::Core;
 use crate::db::agents::{AgentRow, VolumeRow};
 use crate::hub::{Info, Outbox};
 use crate::jobs::{Event, Record};
-use crate::limits::AGENT_VOLUMES_MAX;
+use crate::limits::REASON_CHARS_MAX;
 
 impl Core {
     /// An agent came. Jobs that it still holds are its own again; those that it lost are queued again.
@@ -33,10 +33,10 @@ impl Core {
         let ids: HashSet<JobId> = held.iter().map(|j| j.id).collect();
         tracing::info!(agent = id, volumes = info.volumes.len(), jobs = ids.len(), "agent connected");
         let welcome = v1::Welcome { heartbeat_seconds: self.heartbeat_seconds };
-        let number = self.hub.join(info, outbox, ids.clone());
+        let number = self.hub.join(info.clone(), outbox, ids.clone());
         self.hub.send(&id, v1::coordinator_message::Message::Welcome(welcome));
         for job in held {
-            self.adopt(&id, job).await?;
+            self.adopt(&info, job).await?;
         }
         for record in self.db.active_jobs().await? {
             if record.agent.as_deref() == Some(&id) && !ids.contains(&record.job.id) {
@@ -48,14 +48,22 @@ impl Core {
         Ok(number)
     }
 
-    async fn adopt(&self, agent: &str, job: Job) -> Result<()> {
-        let id = job.id;
+    /// An agent takes over what it was given before. It can't take what it never had.
+    async fn adopt(&self, info: &Info, job: Job) -> Result<()> {
+        let (id, agent) = (job.id, info.id.as_str());
         // Unknown when the database was deleted meanwhile: the agent knows the job whole.
-        self.db.put_job_if_absent(Record::new(job, None, self.env.now())).await?;
+        if info.can_do(&job.spec) {
+            self.db.put_job_if_absent(Record::held(job, agent, self.env.now())).await?;
+        }
+        let before = self.db.job(id).await?.and_then(|r| r.agent);
         let record = self.change(id, Event::Adopt(agent.to_owned())).await?;
-        let unwanted = record.is_some_and(|r| r.cancel_requested || r.state.has_ended());
-        if unwanted {
+        let own = record.as_ref().is_some_and(|r| r.agent.as_deref() == Some(agent));
+        if !own || record.is_some_and(|r| r.cancel_requested || r.state.has_ended()) {
             self.tell_cancel(agent, id);
+        }
+        // Given out again meanwhile: one of the two is enough, and this one is further.
+        if let Some(before) = before.filter(|b| own && b != agent) {
+            self.tell_cancel(&before, id);
         }
         Ok(())
     }
@@ -95,12 +103,15 @@ impl Core {
             }
             Message::Decline(m) => {
                 let id = convert::job_id_from_wire(&m.job_id)?;
-                tracing::info!(agent, run = %id, reason = m.reason, "job declined");
+                let reason: String = m.reason.chars().take(REASON_CHARS_MAX).collect();
+                tracing::info!(agent, run = %id, reason, "job declined");
                 self.change(id, Event::Decline(agent.to_owned())).await?;
             }
             Message::Progress(m) => {
                 let id = convert::job_id_from_wire(&m.job_id)?;
-                self.publish_figures(id, convert::figures_from_wire(m.figures.as_ref()));
+                if self.hub.holds(agent, id) {
+                    self.publish_figures(id, convert::figures_from_wire(m.figures.as_ref()));
+                }
             }
             Message::Finished(m) => self.finish(agent, m).await?,
         }
@@ -111,8 +122,18 @@ impl Core {
         let id = convert::job_id_from_wire(&m.job_id)?;
         let result = m.result.ok_or_else(|| Error::new(ErrorKind::Input, "message field result: missing"))?;
         let result = Box::new(convert::result_from_wire(result)?);
+        let known = self.db.job(id).await?;
+        if known.as_ref().is_some_and(|r| !r.was_given_to(agent)) {
+            tracing::warn!(agent, run = %id, "an agent reported a job that it was never given");
+        }
+        if let (Some(record), Some(snapshot)) = (&known, &result.snapshot)
+            && record.job.spec.volume() != Some(&snapshot.manifest.volume)
+        {
+            let what = format!("message field result.snapshot.volume: run {id} is not of that volume");
+            return Err(Error::new(ErrorKind::Input, what));
+        }
         self.change(id, Event::Finish(agent.to_owned(), result)).await?;
-        self.hub.release(id);
+        self.hub.drop_job(agent, id);
         // Written down, or not wanted any more: either way the agent may forget it.
         let done = v1::Acknowledge { job_id: m.job_id };
         self.hub.send(agent, v1::coordinator_message::Message::Acknowledge(done));
@@ -130,13 +151,6 @@ impl Core {
 }
 
 fn read_hello(hello: v1::Hello) -> Result<(Info, Vec<Job>)> {
-    let bad = |what: String| Err(Error::new(ErrorKind::Input, what));
-    if hello.agent_id.is_empty() || hello.agent_id.len() > 253 {
-        return bad("an agent's id has 1 to 253 bytes".to_owned());
-    }
-    if hello.volumes.len() > AGENT_VOLUMES_MAX {
-        return bad(format!("{} volumes; an agent may have {AGENT_VOLUMES_MAX}", hello.volumes.len()));
-    }
     let held = hello.jobs.into_iter().map(convert::job_from_wire).collect::<Result<Vec<_>>>()?;
     let info = Info {
         id: hello.agent_id,

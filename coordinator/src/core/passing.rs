@@ -9,7 +9,6 @@ use proto::job::BackupSpec;
 use proto::v1;
 use repository::Result;
 use repository::env::Timestamp;
-use repository::ops::snapshots::Snapshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{Core, Snapshots};
@@ -160,6 +159,11 @@ impl Core {
                 self.metrics.refresh_failures.inc();
                 tracing::warn!(error = %e.chain(), "snapshots could not be read");
             }
+            // Ahead of the agents' questions, so that none of them waits for it.
+            if let Err(e) = self.engine.refresh_index().await {
+                self.metrics.refresh_failures.inc();
+                tracing::warn!(error = %e.chain(), "the index could not be refreshed");
+            }
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(every) => {}
@@ -183,20 +187,22 @@ impl Core {
         self.metrics.snapshots.set(i64::try_from(all.len()).unwrap_or(i64::MAX));
         self.metrics.snapshots_damaged.set(i64::try_from(damaged.len()).unwrap_or(i64::MAX));
         let damaged = damaged.iter().map(|e| (e.kind(), e.chain())).collect();
-        self.put_snapshots(Snapshots { all, damaged, read: Some(now) }, now);
+        self.put_snapshots(Snapshots { all, damaged, read: Some(now), ..Snapshots::default() }, now);
         self.wake.notify_one();
         Ok(())
     }
 }
 
 impl Core {
-    /// A snapshot that an agent reported while the bucket was being listed may be missing in the listing: it stays.
+    /// A snapshot that an agent reported while the bucket was being listed may be missing in the listing: it stays, for
+    /// a while after the report, whatever times the agent wrote into it.
     fn put_snapshots(&self, mut fresh: Snapshots, now: Timestamp) {
         let mut guard = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
         let listed: HashSet<_> = fresh.all.iter().map(|s| s.id).collect();
-        let young = |s: &&Snapshot| s.manifest.finished.plus_seconds(REPORTED_SECONDS) > now;
-        let kept: Vec<_> =
-            guard.all.iter().filter(|s| !listed.contains(&s.id)).filter(young).cloned().collect();
+        let young = |reported: &Timestamp| reported.plus_seconds(REPORTED_SECONDS) > now;
+        let missing = guard.reported.iter().filter(|(id, at)| young(at) && !listed.contains(id));
+        fresh.reported = missing.map(|(id, at)| (*id, *at)).collect();
+        let kept: Vec<_> = guard.all.iter().filter(|s| fresh.reported.contains_key(&s.id)).cloned().collect();
         if !kept.is_empty() {
             fresh.all.extend(kept);
             fresh.all.sort_by_key(|s| s.manifest.started);

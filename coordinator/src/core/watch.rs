@@ -41,6 +41,8 @@ impl Core {
         }
         changes.mark_unchanged();
         let first = self.view(record);
+        // Progress is added to what is there: without a first view, a run that goes on already would show none.
+        self.begin_watch(&first);
         let newer = changes.borrow().clone();
         let first = newer.filter(|n| n.record.state.has_ended()).unwrap_or(first);
         Ok(stream::unfold((Some(first), changes), next_view).boxed())
@@ -50,6 +52,16 @@ impl Core {
         let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
         watches.retain(|_, w| w.receiver_count() > 0);
         watches.entry(id).or_insert_with(|| watch::channel(None).0).subscribe()
+    }
+
+    fn begin_watch(&self, first: &View) {
+        let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watch) = watches.get(&first.record.job.id) {
+            watch.send_if_modified(|view| {
+                view.get_or_insert_with(|| first.clone());
+                false
+            });
+        }
     }
 
     fn forget_watch(&self, id: JobId) {

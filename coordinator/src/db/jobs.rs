@@ -12,7 +12,7 @@ use crate::jobs::{Event, Record, State};
 use crate::limits::{JOBS_QUEUED_MAX, RUNS_KEPT_MAX};
 
 const COLUMNS: &str = "id, spec, state, wanted_agent, agent, attempts, cancel_requested, queued, offered, started, \
-                       finished, not_before, result";
+                       finished, not_before, result, given_to";
 const ACTIVE: &str = "state IN ('queued', 'offered', 'running')";
 
 /// What `put_job` found.
@@ -123,8 +123,8 @@ fn put(t: &Transaction<'_>, r: &Record) -> rusqlite::Result<()> {
     let nanos = |t: Option<Timestamp>| t.map(|t| t.0);
     t.execute(
         "INSERT OR REPLACE INTO jobs (id, volume, spec, state, wanted_agent, agent, attempts, cancel_requested, queued,
-         offered, started, finished, not_before, result)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+         offered, started, finished, not_before, result, given_to)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         params![
             r.job.id.0,
             r.job.spec.volume(),
@@ -140,6 +140,8 @@ fn put(t: &Transaction<'_>, r: &Record) -> rusqlite::Result<()> {
             nanos(r.finished),
             r.not_before.0,
             r.result.as_ref().map(encode_result),
+            // Ids of agents have no control characters.
+            r.given_to.join("\n"),
         ],
     )
     .map(|_| ())
@@ -173,6 +175,7 @@ fn parse(r: &Row<'_>) -> rusqlite::Result<Record> {
         .ok_or_else(|| rusqlite::Error::FromSqlConversionFailure(2, Type::Text, "not a state".into()))?;
     let spec = decode_spec(&r.get::<_, Vec<u8>>(1)?).map_err(|e| bad(1, Type::Blob, e))?;
     let result = r.get::<_, Option<Vec<u8>>>(12)?.map(|b| decode_result(&b)).transpose();
+    let given_to: String = r.get(13)?;
     let time = |column| r.get::<_, Option<i64>>(column).map(|t| t.map(Timestamp));
     Ok(Record {
         job: Job { id: JobId(r.get(0)?), spec },
@@ -186,6 +189,7 @@ fn parse(r: &Row<'_>) -> rusqlite::Result<Record> {
         started: time(9)?,
         finished: time(10)?,
         not_before: Timestamp(r.get(11)?),
+        given_to: given_to.lines().map(str::to_owned).collect(),
         result: result.map_err(|e| bad(12, Type::Blob, e))?,
     })
 }

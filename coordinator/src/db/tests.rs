@@ -48,6 +48,7 @@ async fn only_the_newest_end_makes_a_volume_failed() {
     db.apply(JobId([1; 16]), Event::Cancel, Timestamp(10)).await.unwrap();
     assert_eq!(db.failed_volumes().await.unwrap(), [("v".to_owned(), Timestamp(10))]);
     db.put_job(record(2, "v")).await.unwrap();
+    db.apply(JobId([2; 16]), Event::Offer("a".into()), Timestamp(11)).await.unwrap();
     db.apply(JobId([2; 16]), Event::Finish("a".into(), Box::default()), Timestamp(20)).await.unwrap();
     assert!(db.failed_volumes().await.unwrap().is_empty());
 }

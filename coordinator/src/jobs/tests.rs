@@ -1,6 +1,6 @@
 //! The state machine, as sequences of words.
 
-use proto::job::{BackupSpec, Failure, Job, JobId, JobResult, JobSpec};
+use proto::job::{BackupSpec, Failure, Job, JobId, JobResult, JobSpec, RestoreSpec};
 use repository::ErrorKind;
 use repository::env::Timestamp;
 
@@ -25,6 +25,9 @@ fn event(word: &str) -> Event {
         "adopt" => Event::Adopt("a".into()),
         "lost" => Event::Lost,
         "cancel" => Event::Cancel,
+        "offer-other" => Event::Offer("b".into()),
+        "adopt-other" => Event::Adopt("b".into()),
+        "finish-other" => Event::Finish("b".into(), Box::default()),
         "finish" => Event::Finish("a".into(), Box::default()),
         "fail" => failed(ErrorKind::Store),
         "stop" => failed(ErrorKind::Cancelled),
@@ -78,9 +81,35 @@ fn a_lost_job_is_tried_again_but_not_for_ever() {
 
 #[test]
 fn an_agent_that_still_holds_it_takes_it_over() {
-    check("adopt finish", State::Done);
+    let mut held = Record::held(record().job, "a", Timestamp(0));
+    assert!(held.apply(event("adopt"), Timestamp(1)) && held.apply(event("finish"), Timestamp(2)));
     check("offer adopt", State::Running);
     check("offer accept lost adopt finish", State::Done);
+}
+
+#[test]
+fn only_agents_that_were_given_it_may_report_it() {
+    check("!adopt !finish !fail", State::Queued);
+    check("offer accept !adopt-other !finish-other", State::Running);
+    // Lost and given out again: the first one's work counts, its failure does not.
+    check("offer accept lost offer-other !fail !stop finish", State::Done);
+    check("offer accept lost offer-other adopt finish-other", State::Done);
+    assert_eq!(check("offer accept lost offer-other adopt", State::Running).agent.as_deref(), Some("a"));
+}
+
+#[test]
+fn a_restore_that_only_its_agent_knows_stays_with_it() {
+    let held = Record::held(record().job, "a", Timestamp(0));
+    assert_eq!((held.wanted_agent, held.given_to), (None, vec!["a".to_owned()]));
+    let spec = JobSpec::Restore(RestoreSpec {
+        snapshot: repository::ids::Sid([1; 16]),
+        path: Vec::new(),
+        patterns: Vec::new(),
+        target: b"/r".to_vec(),
+        existing: repository::ops::restore::Existing::Fail,
+    });
+    let held = Record::held(Job { id: JobId([1; 16]), spec }, "a", Timestamp(0));
+    assert_eq!(held.wanted_agent.as_deref(), Some("a"));
 }
 
 #[test]

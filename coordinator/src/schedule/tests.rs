@@ -6,7 +6,7 @@ use croner::Cron;
 use jiff::tz::TimeZone;
 use repository::env::Timestamp;
 
-use super::{Action, Rule, Trigger, Volume, find_rule, jitter, matches, plan};
+use super::{Action, Rule, Trigger, Volume, find_rule, jitter, plan};
 
 /// 2026-11-01 00:00:00 UTC.
 const DAY: i64 = 1_793_491_200;
@@ -107,19 +107,4 @@ fn the_first_matching_rule_counts() {
     assert_eq!((seconds("host:/db-0"), seconds("host:/web")), (1, 2));
     let unscheduled = plan(at(0), &[volume(None)], &rules[..1]);
     assert_eq!(unscheduled[0].action, Action::Unscheduled);
-}
-
-#[test]
-fn stars_match_any_text() {
-    for (pattern, text, yes) in [
-        ("", "", true),
-        ("*", "", true),
-        ("a*c", "abbc", true),
-        ("a*c", "abb", false),
-        ("*a*a*", "banana", true),
-        ("a", "ab", false),
-        ("**b", "aab", true),
-    ] {
-        assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), yes, "{pattern} {text}");
-    }
 }

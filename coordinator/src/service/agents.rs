@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::convert::error_to_status;
+use proto::convert::{Check as _, error_to_status};
 use proto::v1;
 use proto::v1::agent_message::Message;
 use proto::v1::agents_server::Agents;
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::core::Core;
+use crate::gate::Grant;
 use crate::limits::{AGENT_QUEUE, HEARTBEATS_MISSED, HELLO_SECONDS};
 
 /// Serves agents.
@@ -36,6 +37,8 @@ impl Agents for AgentService {
         &self,
         request: Request<Streaming<v1::AgentMessage>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
+        // Without the gate's word nobody gets in.
+        let grant = request.extensions().get::<Grant>().cloned().unwrap_or_default();
         let mut incoming = request.into_inner();
         let first = tokio::time::timeout(Duration::from_secs(HELLO_SECONDS), incoming.message());
         let first = first.await.map_err(|_| Status::deadline_exceeded("no hello"))??;
@@ -43,6 +46,8 @@ impl Agents for AgentService {
             return Err(Status::invalid_argument("the first message must be a hello"));
         };
         let agent = hello.agent_id.clone();
+        let good = hello.check().and_then(|()| grant.check_agent(&agent));
+        good.map_err(|e| error_to_status(&e))?;
         let (outbox, outgoing) = mpsc::channel(AGENT_QUEUE);
         let number = self.core.hello(hello, outbox).await.map_err(|e| error_to_status(&e))?;
         self.tasks.spawn(listen(self.clone(), agent, number, incoming));
@@ -90,6 +95,7 @@ async fn listen(
         let Some(message) = message else { continue };
         if let Err(e) = service.core.hear(&agent, message).await {
             tracing::warn!(agent, error = %e.chain(), "agent's message could not be dealt with");
+            service.core.hub.end(&agent, number, error_to_status(&e));
             break;
         }
     }

@@ -1,27 +1,28 @@
 //! The service for people and their tools.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _, stream};
-use proto::convert::{self, error_to_status};
+use proto::convert::{self, Check, error_to_status};
 use proto::job::{BackupSpec, RestoreSpec};
 use proto::v1;
 use proto::v1::holdfast_server::Holdfast;
+use repository::Result;
 use repository::ops::Task;
 use repository::ops::snapshots::Snapshot;
 use repository::ops::verify::Level;
-use repository::{Error, ErrorKind, Result};
-use tokio_stream::Stream;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
-use super::batch::{batches, until_error};
+use super::batch::batches;
+use super::pump::{Outgoing, Pumps};
 use crate::core::{Core, View};
-use crate::limits::{CAT_BYTES_PER_MESSAGE, RUNS_LISTED_MAX};
+use crate::limits::{CAT_BYTES_PER_MESSAGE, CLIENT_STREAMS_MAX, RUNS_LISTED, STALL_SECONDS, WATCHES_MAX};
 
 mod lists;
 
@@ -31,41 +32,61 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// Serves people and their tools.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientService {
-    pub(crate) core: Arc<Core>,
-    pub(crate) shutdown: CancellationToken,
+    core: Arc<Core>,
+    work: Arc<Semaphore>,
+    watches: Arc<Semaphore>,
+    pumps: Pumps,
 }
 
 type Out<T> = Result<Response<T>, Status>;
-type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 fn answer<T>(result: Result<T>) -> Out<T> {
     result.map(Response::new).map_err(|e| error_to_status(&e))
 }
 
+/// The request, if all its fields make sense.
+fn take<T: Check>(request: Request<T>) -> Result<T, Status> {
+    let message = request.into_inner();
+    message.check().map_err(|e| error_to_status(&e))?;
+    Ok(message)
+}
+
 impl ClientService {
-    async fn snapshot(&self, spec: Option<v1::SnapshotSpec>) -> Result<Snapshot> {
-        let spec = spec.ok_or_else(|| Error::new(ErrorKind::Input, "message field snapshot: missing"))?;
-        let volume = Some(spec.volume.as_str()).filter(|v| !v.is_empty());
-        self.core.engine.snapshot(&spec.spec, volume).await
+    pub(crate) fn new(core: Arc<Core>, tasks: TaskTracker, shutdown: CancellationToken) -> Self {
+        let (work, watches) = (Semaphore::new(CLIENT_STREAMS_MAX), Semaphore::new(WATCHES_MAX));
+        let pumps = Pumps { tasks, shutdown, stall: Duration::from_secs(STALL_SECONDS) };
+        Self { core, work: Arc::new(work), watches: Arc::new(watches), pumps }
     }
 
-    /// A stop of the server ends the stream, with an error: a cut listing must not look whole.
+    async fn snapshot(&self, spec: Option<v1::SnapshotSpec>) -> Result<Snapshot, Status> {
+        let spec = spec.unwrap_or_default();
+        let volume = Some(spec.volume.as_str()).filter(|v| !v.is_empty());
+        self.core.engine.snapshot(&spec.spec, volume).await.map_err(|e| error_to_status(&e))
+    }
+
+    /// A stream behind which the repository works.
     fn stream<T: Send + 'static>(&self, messages: BoxStream<'static, Result<T, Status>>) -> Out<Outgoing<T>> {
-        let next = |(mut messages, shutdown): (BoxStream<'static, _>, CancellationToken)| async move {
-            let message = tokio::select! {
-                biased;
-                message = messages.next() => message?,
-                () = shutdown.cancelled() => Err(Status::unavailable("the coordinator is stopping")),
-            };
-            Some((message, (messages, shutdown)))
-        };
-        let all = stream::unfold((messages, self.shutdown.clone()), next).boxed();
-        Ok(Response::new(Box::pin(until_error(all))))
+        Ok(Response::new(self.pumps.start(&self.work, messages)?))
+    }
+
+    /// A list that is known already.
+    fn list<W, M>(&self, items: Result<Vec<W>>, message: fn(Vec<W>) -> M) -> Out<Outgoing<M>>
+    where
+        W: prost::Message + Clone + 'static,
+        M: Send + 'static,
+    {
+        let items = items.map_err(|e| error_to_status(&e))?;
+        let items = stream::iter(items.into_iter().map(Ok)).boxed();
+        self.stream(batches(items, W::clone, W::encoded_len, message))
     }
 }
 
 #[tonic::async_trait]
 impl Holdfast for ClientService {
+    type ListAgentsStream = Outgoing<v1::ListAgentsResponse>;
+    type ListVolumesStream = Outgoing<v1::ListVolumesResponse>;
+    type ListSnapshotsStream = Outgoing<v1::ListSnapshotsResponse>;
+    type ListRunsStream = Outgoing<v1::ListRunsResponse>;
     type WatchRunStream = Outgoing<v1::Run>;
     type ListEntriesStream = Outgoing<v1::EntryBatch>;
     type FindEntriesStream = Outgoing<v1::EntryBatch>;
@@ -73,38 +94,43 @@ impl Holdfast for ClientService {
     type CatStream = Outgoing<v1::CatData>;
     type VerifyStream = Outgoing<v1::VerifyUpdate>;
 
-    async fn list_agents(&self, _: Request<v1::ListAgentsRequest>) -> Out<v1::ListAgentsResponse> {
-        answer(lists::agents(&self.core).await)
+    async fn list_agents(&self, request: Request<v1::ListAgentsRequest>) -> Out<Self::ListAgentsStream> {
+        take(request)?;
+        let agents = lists::agents(&self.core).await;
+        self.list(agents, |agents| v1::ListAgentsResponse { agents })
     }
 
-    async fn list_volumes(&self, _: Request<v1::ListVolumesRequest>) -> Out<v1::ListVolumesResponse> {
-        answer(lists::volumes(&self.core).await)
+    async fn list_volumes(&self, request: Request<v1::ListVolumesRequest>) -> Out<Self::ListVolumesStream> {
+        take(request)?;
+        let volumes = lists::volumes(&self.core).await;
+        self.list(volumes, |volumes| v1::ListVolumesResponse { volumes })
     }
 
     async fn list_snapshots(
         &self,
         request: Request<v1::ListSnapshotsRequest>,
-    ) -> Out<v1::ListSnapshotsResponse> {
-        let fresh = self.core.refresh().await;
-        answer(fresh.map(|()| lists::snapshots(&self.core, &request.into_inner().volume)))
+    ) -> Out<Self::ListSnapshotsStream> {
+        let r = take(request)?;
+        let items = self.core.refresh().await.map(|()| lists::snapshots(&self.core, &r.volume));
+        self.list(items, lists::snapshots_message)
     }
 
     async fn get_snapshot(&self, request: Request<v1::GetSnapshotRequest>) -> Out<v1::Snapshot> {
-        let snapshot = self.snapshot(request.into_inner().snapshot).await;
-        answer(snapshot.map(|s| convert::snapshot_to_wire(&s)))
+        let snapshot = self.snapshot(take(request)?.snapshot).await?;
+        Ok(Response::new(convert::snapshot_to_wire(&snapshot)))
     }
 
     async fn run_backup(&self, request: Request<v1::RunBackupRequest>) -> Out<v1::RunStarted> {
-        let r = request.into_inner();
+        let r = take(request)?;
         let spec = BackupSpec { volume: r.volume, read_all: r.read_all, tags: r.tags };
         let started = self.core.run_backup(spec).await;
         answer(started.map(|(id, existed)| v1::RunStarted { run_id: id.0.to_vec().into(), existed }))
     }
 
     async fn restore(&self, request: Request<v1::RestoreRequest>) -> Out<v1::RunStarted> {
-        let r = request.into_inner();
+        let r = take(request)?;
         let existing = convert::existing_from_wire(r.existing());
-        let snapshot = self.snapshot(r.snapshot).await.map_err(|e| error_to_status(&e))?;
+        let snapshot = self.snapshot(r.snapshot).await?;
         let spec = RestoreSpec {
             snapshot: snapshot.id,
             path: r.path.to_vec(),
@@ -116,58 +142,56 @@ impl Holdfast for ClientService {
         answer(started.map(|id| v1::RunStarted { run_id: id.0.to_vec().into(), existed: false }))
     }
 
-    async fn list_runs(&self, request: Request<v1::ListRunsRequest>) -> Out<v1::ListRunsResponse> {
-        let r = request.into_inner();
-        let limit = if r.limit == 0 { 100 } else { r.limit.min(RUNS_LISTED_MAX) };
+    async fn list_runs(&self, request: Request<v1::ListRunsRequest>) -> Out<Self::ListRunsStream> {
+        let r = take(request)?;
+        let limit = if r.limit == 0 { RUNS_LISTED } else { r.limit };
         let runs = self.core.db.runs(Some(r.volume).filter(|v| !v.is_empty()), limit).await;
         let wire = |record| lists::run(&self.core.view(record));
-        answer(
-            runs.map(|runs| v1::ListRunsResponse {
-                runs: lists::without_problems(runs.into_iter().map(wire)),
-            }),
-        )
+        let runs = runs.map(|runs| lists::without_problems(runs.into_iter().map(wire)));
+        self.list(runs, |runs| v1::ListRunsResponse { runs })
     }
 
     async fn watch_run(&self, request: Request<v1::WatchRunRequest>) -> Out<Self::WatchRunStream> {
-        let id = convert::job_id_from_wire(&request.into_inner().run_id).map_err(|e| error_to_status(&e))?;
+        let id = convert::job_id_from_wire(&take(request)?.run_id).map_err(|e| error_to_status(&e))?;
         let views = self.core.watch(id).await.map_err(|e| error_to_status(&e))?;
-        self.stream(views.map(|view: View| Ok(lists::run(&view))).boxed())
+        let runs = views.map(|view: View| Ok(lists::run(&view))).boxed();
+        Ok(Response::new(self.pumps.start(&self.watches, runs)?))
     }
 
     async fn cancel_run(&self, request: Request<v1::CancelRunRequest>) -> Out<v1::Run> {
-        let id = convert::job_id_from_wire(&request.into_inner().run_id).map_err(|e| error_to_status(&e))?;
+        let id = convert::job_id_from_wire(&take(request)?.run_id).map_err(|e| error_to_status(&e))?;
         let record = self.core.cancel(id).await;
         answer(record.map(|r| lists::run(&self.core.view(r))))
     }
 
     async fn list_entries(&self, request: Request<v1::ListEntriesRequest>) -> Out<Self::ListEntriesStream> {
-        let r = request.into_inner();
-        let snapshot = self.snapshot(r.snapshot).await.map_err(|e| error_to_status(&e))?;
+        let r = take(request)?;
+        let snapshot = self.snapshot(r.snapshot).await?;
         let entries = self.core.engine.list(&snapshot, &r.path, r.recursive);
         let message = |entries| v1::EntryBatch { entries };
         self.stream(batches(entries, convert::entry_to_wire, lists::entry_cost, message))
     }
 
     async fn find_entries(&self, request: Request<v1::FindEntriesRequest>) -> Out<Self::FindEntriesStream> {
-        let r = request.into_inner();
-        let snapshot = self.snapshot(r.snapshot).await.map_err(|e| error_to_status(&e))?;
+        let r = take(request)?;
+        let snapshot = self.snapshot(r.snapshot).await?;
         let entries = self.core.engine.find(&snapshot, &r.patterns).map_err(|e| error_to_status(&e))?;
         let message = |entries| v1::EntryBatch { entries };
         self.stream(batches(entries, convert::entry_to_wire, lists::entry_cost, message))
     }
 
     async fn diff(&self, request: Request<v1::DiffRequest>) -> Out<Self::DiffStream> {
-        let r = request.into_inner();
-        let older = self.snapshot(r.older).await.map_err(|e| error_to_status(&e))?;
-        let newer = self.snapshot(r.newer).await.map_err(|e| error_to_status(&e))?;
+        let r = take(request)?;
+        let older = self.snapshot(r.older).await?;
+        let newer = self.snapshot(r.newer).await?;
         let changes = self.core.engine.diff(&older, &newer);
         let message = |changes| v1::ChangeBatch { changes };
         self.stream(batches(changes, convert::change_to_wire, lists::change_cost, message))
     }
 
     async fn cat(&self, request: Request<v1::CatRequest>) -> Out<Self::CatStream> {
-        let r = request.into_inner();
-        let snapshot = self.snapshot(r.snapshot).await.map_err(|e| error_to_status(&e))?;
+        let r = take(request)?;
+        let snapshot = self.snapshot(r.snapshot).await?;
         let cut = |data: Result<Bytes>| {
             let pieces: Vec<_> = match data {
                 Ok(data) => split(data).map(|data| Ok(v1::CatData { data })).collect(),
@@ -179,13 +203,14 @@ impl Holdfast for ClientService {
     }
 
     async fn verify(&self, request: Request<v1::VerifyRequest>) -> Out<Self::VerifyStream> {
-        let r = request.into_inner();
-        let snapshot = self.snapshot(r.snapshot).await.map_err(|e| error_to_status(&e))?;
+        let r = take(request)?;
+        let snapshot = self.snapshot(r.snapshot).await?;
         let level = if r.quick { Level::Quick } else { Level::Full };
         self.stream(verify(self.core.clone(), snapshot, level))
     }
 
-    async fn stats(&self, _: Request<v1::StatsRequest>) -> Out<v1::StatsResponse> {
+    async fn stats(&self, request: Request<v1::StatsRequest>) -> Out<v1::StatsResponse> {
+        take(request)?;
         answer(self.core.engine.stats().await.map(|s| lists::stats(&s)))
     }
 }

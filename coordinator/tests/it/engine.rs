@@ -55,7 +55,7 @@ async fn a_volume_goes_in_and_comes_back() {
     std::fs::write(volume.join("note"), "hello").unwrap();
 
     let config = coordinator::Config { repository: repository.clone(), ..coordinator_config(dir.path()) };
-    let engine = RepositoryEngine::open(&repository, Arc::new(Counts::default()), &env).await.unwrap();
+    let engine = RepositoryEngine::open(&config, Arc::new(Counts::default()), &env).await.unwrap();
     let coordinator = Coordinator::start(config, Arc::new(engine)).await;
     let client = coordinator.client();
     let mut config = agent_config(dir.path(), coordinator.target(), &["v"]);
@@ -63,8 +63,10 @@ async fn a_volume_goes_in_and_comes_back() {
     config.volumes[0].path = volume.clone();
     config.restore_roots = vec![dir.path().join("restored")];
     let (metrics, shutdown) = (agent::metrics::Metrics::default(), CancellationToken::new());
-    let executor = Arc::new(RepositoryExecutor::open(&config, &metrics, &env).await.unwrap());
-    let agent = agent::start(config, executor, metrics, env, shutdown.clone()).await.unwrap();
+    let dialer = config.coordinator.open(&metrics.reloads).unwrap();
+    let executor = RepositoryExecutor::open(&config, dialer.clone(), &metrics, &env).await.unwrap();
+    let agent = agent::start(config, dialer, Arc::new(executor), metrics, env, shutdown.clone());
+    let agent = agent.await.unwrap();
     client.wait_agent(true).await;
 
     let request = v1::RunBackupRequest { volume: "v".into(), ..Default::default() };
@@ -72,9 +74,8 @@ async fn a_volume_goes_in_and_comes_back() {
     let result = wait_done(&client, started).await;
     assert_eq!(result.problems.unwrap().count, 0);
     assert_eq!(result.snapshot.unwrap().files, 2);
-    let listed =
-        client.0.clone().list_snapshots(v1::ListSnapshotsRequest::default()).await.unwrap().into_inner();
-    assert_eq!((listed.snapshots.len(), listed.damaged.len()), (1, 0));
+    let (listed, damaged) = client.snapshots("").await.unwrap();
+    assert_eq!((listed.len(), damaged), (1, 0));
 
     let request = v1::CatRequest { snapshot: latest(), path: "sub/file".into() };
     let mut data = Vec::new();

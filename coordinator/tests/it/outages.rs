@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use proto::v1;
 use proto::v1::RunState;
 use repository::env::Timestamp;
 use repository::ids::BlobId;
@@ -75,7 +74,7 @@ async fn without_its_database_only_the_queue_and_the_log_are_lost() {
     assert!(client.find_run(queued).await.is_none() && client.find_run(done).await.is_none());
     // Snapshots and the volumes of agents that are gone come from the bucket.
     let names = eventually("all volumes are back", async || {
-        let all = client.0.clone().list_volumes(v1::ListVolumesRequest {}).await.ok()?.into_inner().volumes;
+        let all = client.volumes().await.ok()?;
         let names: Vec<_> = all.into_iter().map(|v| (v.volume.unwrap().name, v.snapshots)).collect();
         (names.len() == 3).then_some(names)
     })
@@ -134,7 +133,8 @@ async fn lookups_fall_back_to_the_local_index() {
     let pair = pair().await;
     let local = Arc::new(EmptyLookup::default());
     let metrics = agent::metrics::Metrics::default();
-    let lookup = agent::lookup::RemoteLookup::new(pair.coordinator.target(), local.clone(), metrics);
+    let dialer = pair.coordinator.target().open(&metrics.reloads).unwrap();
+    let lookup = agent::lookup::RemoteLookup::new(dialer, local.clone(), metrics);
     let ids: Vec<_> = (0..2500u32).map(|n| BlobId([n.to_le_bytes()[0]; 32])).collect();
     let places = lookup.find(&ids).await.unwrap();
     assert_eq!(places.len(), ids.len());

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
+use prost::Message as _;
+use prost_types::FileDescriptorProto;
 use proto::convert::error_from_status;
 use proto::v1;
 use repository::ErrorKind;
 use repository::env::Timestamp;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_stream::StreamExt as _;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 use crate::fakes::{FakeEngine, snapshot};
 use crate::harness::{Client, Coordinator, coordinator_config, eventually};
@@ -64,11 +69,9 @@ async fn errors_keep_their_kind_also_in_the_middle_of_a_stream() {
 #[tokio::test]
 async fn snapshots_verification_and_figures() {
     let (_dir, _coordinator, mut client) = start(0).await;
-    let all = client.0.list_snapshots(v1::ListSnapshotsRequest::default()).await.unwrap().into_inner();
-    assert_eq!((all.snapshots.len(), all.damaged.len()), (1, 1));
-    let none =
-        client.0.list_snapshots(v1::ListSnapshotsRequest { volume: "x".into() }).await.unwrap().into_inner();
-    assert!(none.snapshots.is_empty());
+    let (all, damaged) = client.snapshots("").await.unwrap();
+    assert_eq!((all.len(), damaged), (1, 1));
+    assert!(client.snapshots("x").await.unwrap().0.is_empty());
     let request = v1::VerifyRequest { snapshot: spec("latest"), quick: true };
     let updates: Vec<_> = client.0.verify(request).await.unwrap().into_inner().collect().await;
     let last = updates.into_iter().next_back().unwrap().unwrap();
@@ -76,27 +79,48 @@ async fn snapshots_verification_and_figures() {
     assert_eq!(client.0.stats(v1::StatsRequest {}).await.unwrap().into_inner().snapshots, 4);
 }
 
-async fn get(coordinator: &Coordinator, path: &str) -> String {
-    let mut socket = tokio::net::TcpStream::connect(coordinator.http).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).await.unwrap();
-    answer
-}
-
 #[tokio::test]
 async fn health_and_metrics() {
     let (_dir, coordinator, _client) = start(0).await;
-    assert!(get(&coordinator, "/healthz").await.starts_with("HTTP/1.1 200"));
-    eventually("ready", async || {
-        get(&coordinator, "/readyz").await.starts_with("HTTP/1.1 200").then_some(())
-    })
-    .await;
-    let metrics = get(&coordinator, "/metrics").await;
+    assert!(coordinator.get("/healthz").await.starts_with("HTTP/1.1 200"));
+    eventually("ready", async || coordinator.get("/readyz").await.starts_with("HTTP/1.1 200").then_some(()))
+        .await;
+    let metrics = coordinator.metrics().await;
     assert!(metrics.contains("holdfast_coordinator_snapshots 1"), "{metrics}");
     assert!(metrics.contains("holdfast_coordinator_jobs{state=\"queued\"} 0"), "{metrics}");
     let channel = tonic::transport::Endpoint::from_shared(coordinator.target().url).unwrap().connect_lazy();
     let request = tonic_health::pb::HealthCheckRequest { service: "holdfast.v1.Holdfast".into() };
     assert_eq!(HealthClient::new(channel).check(request).await.unwrap().into_inner().status, 1);
+    // A stop is told to who watches, before the streams end.
+    let channel = tonic::transport::Endpoint::from_shared(coordinator.target().url).unwrap().connect_lazy();
+    let request = tonic_health::pb::HealthCheckRequest { service: "holdfast.v1.Agents".into() };
+    let mut watch = HealthClient::new(channel).watch(request).await.unwrap().into_inner();
+    assert_eq!(watch.next().await.unwrap().unwrap().status, 1);
+    coordinator.begin_stop();
+    assert_eq!(watch.next().await.unwrap().unwrap().status, 2);
+}
+
+#[tokio::test]
+async fn reflection_serves_the_descriptors_of_all_services() {
+    let (_dir, coordinator, _client) = start(0).await;
+    let channel = tonic::transport::Endpoint::from_shared(coordinator.target().url).unwrap().connect_lazy();
+    let ask = async |request| {
+        let request = ServerReflectionRequest { host: String::new(), message_request: Some(request) };
+        let mut client = ServerReflectionClient::new(channel.clone());
+        let answers = client.server_reflection_info(tokio_stream::once(request)).await.unwrap();
+        answers.into_inner().next().await.unwrap().unwrap().message_response.unwrap()
+    };
+    let MessageResponse::ListServicesResponse(list) = ask(MessageRequest::ListServices(String::new())).await
+    else {
+        panic!("no list");
+    };
+    let names: Vec<_> = list.service.into_iter().map(|s| s.name).collect();
+    for name in ["holdfast.v1.Agents", "holdfast.v1.Holdfast", "grpc.health.v1.Health"] {
+        assert!(names.iter().any(|n| n == name), "{name} in {names:?}");
+    }
+    let symbol = MessageRequest::FileContainingSymbol("holdfast.v1.Holdfast.RunBackup".into());
+    let MessageResponse::FileDescriptorResponse(files) = ask(symbol).await else { panic!("no file") };
+    let file = FileDescriptorProto::decode(files.file_descriptor_proto[0].as_slice()).unwrap();
+    let services: Vec<_> = file.service.iter().map(|s| s.name()).collect();
+    assert_eq!((file.package(), services), ("holdfast.v1", vec!["Holdfast"]));
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use coordinator::schedule::{Rule, Trigger};
-use proto::v1;
 use proto::v1::RunState;
 use repository::env::Env;
 
@@ -26,13 +25,12 @@ async fn due_volumes_are_backed_up_and_fresh_ones_left_alone() {
     agent.executor.let_go();
     let client = coordinator.client();
     let runs = eventually("the run ends", async || {
-        let runs = client.0.clone().list_runs(v1::ListRunsRequest::default()).await.ok()?.into_inner().runs;
+        let runs = client.runs().await.ok()?;
         runs.iter().all(|r| r.state() == RunState::Done).then_some(runs)
     })
     .await;
     assert_eq!((runs.len(), agent.executor.begun("v")), (1, 0));
-    let volumes =
-        client.0.clone().list_volumes(v1::ListVolumesRequest {}).await.unwrap().into_inner().volumes;
+    let volumes = client.volumes().await.unwrap();
     let late: Vec<_> = volumes.iter().filter(|v| v.late).map(|v| &v.volume.as_ref().unwrap().name).collect();
     assert_eq!(late, ["gone"]);
     assert_eq!(volumes[0].schedule, "at most 3600 s old");

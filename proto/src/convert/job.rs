@@ -10,7 +10,7 @@ use super::report::{
     problems_to_wire,
 };
 use super::snapshot::{sid_from_wire, snapshot_from_wire, snapshot_to_wire};
-use super::{bad, fixed};
+use super::{Check as _, bad, fixed};
 use crate::job::{BackupSpec, Job, JobId, JobResult, JobSpec, RestoreSpec};
 use crate::v1;
 
@@ -48,15 +48,19 @@ fn spec_to_wire(spec: &JobSpec) -> v1::job::Spec {
 fn spec_from_wire(spec: Option<v1::job::Spec>) -> Result<JobSpec> {
     match spec {
         Some(v1::job::Spec::Backup(b)) => {
+            b.check()?;
             Ok(JobSpec::Backup(BackupSpec { volume: b.volume, read_all: b.read_all, tags: b.tags }))
         }
-        Some(v1::job::Spec::Restore(r)) => Ok(JobSpec::Restore(RestoreSpec {
-            snapshot: sid_from_wire(&r.snapshot)?,
-            existing: existing_from_wire(r.existing()),
-            path: r.path.to_vec(),
-            patterns: r.patterns,
-            target: r.target.to_vec(),
-        })),
+        Some(v1::job::Spec::Restore(r)) => {
+            r.check()?;
+            Ok(JobSpec::Restore(RestoreSpec {
+                snapshot: sid_from_wire(&r.snapshot)?,
+                existing: existing_from_wire(r.existing()),
+                path: r.path.to_vec(),
+                patterns: r.patterns,
+                target: r.target.to_vec(),
+            }))
+        }
         None => Err(bad("spec", "not a known kind of job")),
     }
 }

@@ -3,6 +3,7 @@
 //! What the wire leaves out: a snapshot's summary and the places of file content. They come back empty, so values
 //! from the wire serve to show and to name things, never to restore from.
 
+mod check;
 mod entry;
 mod job;
 mod lookup;
@@ -15,6 +16,11 @@ mod tests;
 
 use repository::{Error, ErrorKind, Result};
 
+pub use check::{
+    Check, FOLDER_BYTES_MAX, HOST_BYTES_MAX, JOBS_AT_ONCE_MAX, PATH_BYTES_MAX, PATTERN_BYTES_MAX,
+    PATTERNS_MAX, RESTORE_ROOTS_MAX, RUNS_LISTED_MAX, TAG_BYTES_MAX, TAGS_MAX, VOLUME_BYTES_MAX, VOLUMES_MAX,
+    check_name,
+};
 pub use entry::{change_from_wire, change_to_wire, entry_from_wire, entry_to_wire};
 pub use job::{
     decode_kept, decode_result, decode_spec, encode_kept, encode_result, encode_spec, existing_from_wire,
@@ -28,7 +34,7 @@ pub use report::{
 pub use snapshot::{sid_from_wire, snapshot_from_wire, snapshot_to_wire};
 pub use status::{ERROR_KIND_KEY, error_from_status, error_to_status};
 
-fn fixed<const N: usize>(bytes: &[u8], what: &'static str) -> Result<[u8; N]> {
+fn fixed<const N: usize>(bytes: &[u8], what: &str) -> Result<[u8; N]> {
     bytes.try_into().map_err(|_| bad(what, format!("{} bytes instead of {N}", bytes.len())))
 }
 

@@ -4,6 +4,7 @@ use repository::ErrorKind;
 use repository::monitor::Figures;
 use repository::ops::{Problem, Problems};
 
+use super::check::cut;
 use crate::job::Failure;
 use crate::v1;
 
@@ -11,7 +12,7 @@ use crate::v1;
 const PROBLEMS_BYTES_MAX: usize = 1 << 20;
 
 macro_rules! figures {
-    ($($name:ident),* $(,)?) => {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// All counters.
         #[must_use]
         pub fn figures_to_wire(f: &Figures) -> v1::Figures {
@@ -28,23 +29,7 @@ macro_rules! figures {
     };
 }
 
-figures!(
-    entries,
-    files,
-    files_opened,
-    files_unchanged,
-    entries_failed,
-    bytes_total,
-    bytes_done,
-    bytes_read,
-    bytes_new,
-    bytes_found,
-    bytes_stored,
-    blobs_new,
-    blobs_found,
-    packs,
-    bytes_rewritten,
-);
+repository::for_counters!(figures);
 
 /// As many as fit are sent in full; the count is always right.
 #[must_use]
@@ -65,7 +50,7 @@ pub fn problems_to_wire(p: &Problems) -> v1::Problems {
 #[must_use]
 pub fn problems_from_wire(p: Option<v1::Problems>) -> Problems {
     let p = p.unwrap_or_default();
-    let kept = p.kept.into_iter().map(|p| Problem { path: p.path.to_vec(), what: p.what });
+    let kept = p.kept.into_iter().map(|p| Problem { path: p.path.to_vec(), what: cut(p.what) });
     Problems::from_parts(kept, p.count)
 }
 
@@ -78,7 +63,7 @@ pub fn failure_to_wire(f: &Failure) -> v1::Failure {
 /// A kind from a newer peer that we don't know is `Internal`.
 #[must_use]
 pub fn failure_from_wire(f: v1::Failure) -> Failure {
-    Failure { kind: kind_from_wire(f.kind()), what: f.what }
+    Failure { kind: kind_from_wire(f.kind()), what: cut(f.what) }
 }
 
 fn kind_to_wire(kind: ErrorKind) -> v1::ErrorKind {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use repository::Result;
 use repository::env::Timestamp;
 use repository::ids::{BlobId, BlobRef, PackId, Place, Sid};
+use repository::limits::PACK_BLOBS_MAX;
 use repository::manifest::{Manifest, Summary};
 use repository::ops::snapshots::Snapshot;
 
@@ -82,7 +83,11 @@ fn place_to_wire(p: Place) -> v1::Place {
 }
 
 fn place_from_wire(p: &v1::Place) -> Result<Place> {
-    Ok(Place { pack: pack_from_wire(&p.pack)?, ordinal: p.ordinal })
+    let pack = pack_from_wire(&p.pack)?;
+    match usize::try_from(p.ordinal) {
+        Ok(n) if n < PACK_BLOBS_MAX => Ok(Place { pack, ordinal: p.ordinal }),
+        _ => Err(bad("ordinal", format!("{}; {PACK_BLOBS_MAX} blobs fit into a pack", p.ordinal))),
+    }
 }
 
 pub(super) fn pack_to_wire(p: PackId) -> Bytes {

@@ -55,6 +55,28 @@ fn several_paths_are_several_requests_and_dots_are_resolved() {
 }
 
 #[test]
+fn flags_that_an_agent_would_not_obey_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let plain = args(&[path, "--tag", "t", "--read-all", "--volume", "v"]);
+    assert!(super::refuse(&plain.tuning.given()).is_ok());
+    for words in [
+        ["--exclude", "x"],
+        ["--exclude-file", "x"],
+        ["--zstd-level", "2"],
+        ["--memory", "256MiB"],
+        ["--threads", "0"],
+        ["--limit-upload", "1MiB"],
+    ] {
+        let error = super::refuse(&args(&[path, words[0], words[1]]).tuning.given()).unwrap_err();
+        assert_eq!(Exit::of_error(&error), Exit::Usage);
+        assert!(error.to_string().starts_with(&format!("{}:", words[0])), "{error}");
+    }
+    let both = super::refuse(&args(&[path, "--exclude-caches", "--memory", "1GiB"]).tuning.given());
+    assert!(both.unwrap_err().to_string().starts_with("--exclude-caches, --memory:"));
+}
+
+#[test]
 fn excludes_come_from_files_then_flags() {
     let dir = tempfile::tempdir().unwrap();
     let list = dir.path().join("list");

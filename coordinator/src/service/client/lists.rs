@@ -10,7 +10,7 @@ use crate::core::{Core, View};
 use crate::jobs::State;
 use crate::schedule::{find_rule, plan};
 
-pub(super) async fn agents(core: &Core) -> Result<v1::ListAgentsResponse> {
+pub(super) async fn agents(core: &Core) -> Result<Vec<v1::Agent>> {
     let mut connected: HashMap<String, _> = core.hub.infos().into_iter().map(|i| (i.id.clone(), i)).collect();
     let now = core.env.now();
     let agent = |row: crate::db::agents::AgentRow| {
@@ -27,10 +27,10 @@ pub(super) async fn agents(core: &Core) -> Result<v1::ListAgentsResponse> {
             restore_roots: roots.into_iter().map(Into::into).collect(),
         }
     };
-    Ok(v1::ListAgentsResponse { agents: core.db.agents().await?.into_iter().map(agent).collect() })
+    Ok(core.db.agents().await?.into_iter().map(agent).collect())
 }
 
-pub(super) async fn volumes(core: &Core) -> Result<v1::ListVolumesResponse> {
+pub(super) async fn volumes(core: &Core) -> Result<Vec<v1::VolumeStatus>> {
     let snapshots = core.snapshots();
     let mut by_volume: HashMap<&str, (u64, &Snapshot)> = HashMap::new();
     for s in &snapshots.all {
@@ -63,19 +63,32 @@ pub(super) async fn volumes(core: &Core) -> Result<v1::ListVolumesResponse> {
             late: decision.late,
         }
     };
-    Ok(v1::ListVolumesResponse { volumes: known.into_iter().zip(decisions).map(status).collect() })
+    Ok(known.into_iter().zip(decisions).map(status).collect())
 }
 
-pub(super) fn snapshots(core: &Core, volume: &str) -> v1::ListSnapshotsResponse {
+/// Snapshots, and what is damaged, each as a message of its own.
+pub(super) fn snapshots(core: &Core, volume: &str) -> Vec<v1::ListSnapshotsResponse> {
     let known = core.snapshots();
     let wanted = known.all.iter().filter(|s| volume.is_empty() || s.manifest.volume == volume);
-    let failure = |(kind, what): &(repository::ErrorKind, String)| {
-        convert::failure_to_wire(&proto::job::Failure { kind: *kind, what: what.clone() })
+    let snapshot = |s: &Snapshot| v1::ListSnapshotsResponse {
+        snapshots: vec![convert::snapshot_to_wire(s)],
+        damaged: Vec::new(),
     };
-    v1::ListSnapshotsResponse {
-        snapshots: wanted.map(convert::snapshot_to_wire).collect(),
-        damaged: known.damaged.iter().map(failure).collect(),
+    let failure = |(kind, what): &(repository::ErrorKind, String)| v1::ListSnapshotsResponse {
+        snapshots: Vec::new(),
+        damaged: vec![convert::failure_to_wire(&proto::job::Failure { kind: *kind, what: what.clone() })],
+    };
+    wanted.map(snapshot).chain(known.damaged.iter().map(failure)).collect()
+}
+
+/// All of them as one message.
+pub(super) fn snapshots_message(all: Vec<v1::ListSnapshotsResponse>) -> v1::ListSnapshotsResponse {
+    let mut out = v1::ListSnapshotsResponse::default();
+    for one in all {
+        out.snapshots.extend(one.snapshots);
+        out.damaged.extend(one.damaged);
     }
+    out
 }
 
 pub(super) fn run(view: &View) -> v1::Run {

@@ -1,0 +1,38 @@
+//! Flags of every command that would do nothing for this one. They are refused: a flag that is silently ignored makes
+//! people believe in a protection, or a bound, that is not there. Environment variables are of the machine, and may be.
+
+use crate::exit::Usage;
+
+const STORE: &[&str] = &["repo", "domain", "passphrase_file", "key_file", "cache_dir"];
+const CONNECTION: &[&str] =
+    &["coordinator", "token_file", "tls_ca_file", "tls_cert_file", "tls_key_file", "allow_plaintext"];
+const LISTENER: &[&str] = &["tls_cert_file", "tls_key_file", "allow_plaintext"];
+
+/// Refuses flags that the command has no use for. `through_coordinator` is where it works; `None` if that is not
+/// decided. `given` tells whether a flag stands on the command line.
+pub(crate) fn refuse(
+    command: &str,
+    through_coordinator: Option<bool>,
+    given: impl Fn(&str) -> bool,
+) -> Result<(), Usage> {
+    let (used, with): (&[&[&str]], &str) = match (command, through_coordinator) {
+        ("agent", _) => (&[STORE, CONNECTION], ""),
+        ("coordinator", _) => (&[STORE, LISTENER], ""),
+        ("standalone", _) => (&[STORE], ""),
+        ("completions", _) => (&[], ""),
+        (_, Some(true)) => (&[CONNECTION], " through a coordinator"),
+        (_, Some(false)) => (&[STORE], " on the store itself"),
+        // The command itself says that a place is missing, or given twice.
+        (_, None) => return Ok(()),
+    };
+    let all = STORE.iter().chain(CONNECTION);
+    let idle = all.filter(|id| !used.iter().any(|group| group.contains(id)) && given(id));
+    let idle: Vec<_> = idle.map(|id| format!("--{}", id.replace('_', "-"))).collect();
+    if idle.is_empty() {
+        return Ok(());
+    }
+    Err(Usage(format!("{}: `{command}` has no use for that{with}", idle.join(", "))))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Who may call what. Each token grants roles: agents by their ids, clients that read, clients that write.
+//!
+//! Judged in one place by the path of the call, before any handler: a method of ours that is not listed here is refused.
+
+use std::path::PathBuf;
+use std::task::{Context, Poll};
+
+use futures::future::{Either, Ready, ready};
+use proto::convert::error_to_status;
+use repository::{Error, ErrorKind, Result};
+use service::reload::{Reloads, Watched};
+use service::token::Tokens;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::http::{Request, Response, header};
+use tower::{Layer, Service};
+
+use crate::glob::matches;
+
+/// What clients may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// List, look into snapshots, read their files, verify, watch.
+    Read,
+    /// That, and run and cancel backups and restores.
+    Write,
+}
+
+/// What a token lets its holder be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// Any agent with one of these ids; `*` stands for any text.
+    pub agents: Vec<String>,
+    /// A client.
+    pub clients: Option<Access>,
+}
+
+impl Grant {
+    /// Everything: what a caller has when no tokens are configured.
+    fn all() -> Self {
+        Self { agents: vec!["*".to_owned()], clients: Some(Access::Write) }
+    }
+
+    /// Refuses an agent whose id the token does not name.
+    pub(crate) fn check_agent(&self, id: &str) -> Result<()> {
+        if self.agents.iter().any(|pattern| matches(pattern, id)) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Refused, format!("this token may not act as agent {id:?}")))
+    }
+
+    fn check(&self, need: Need) -> Result<()> {
+        let refuse = |what: &str| Err(Error::new(ErrorKind::Refused, what));
+        match need {
+            Need::Agent if self.agents.is_empty() => refuse("this token is not for agents"),
+            Need::Client(_) if self.clients.is_none() => refuse("this token is not for clients"),
+            Need::Client(access) if self.clients < Some(access) => {
+                refuse("this token lets clients read only")
+            }
+            Need::Agent | Need::Client(_) => Ok(()),
+        }
+    }
+}
+
+/// What a call needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    Agent,
+    Client(Access),
+}
+
+const AGENTS: &[&str] = &["Attach", "Lookup"];
+const READS: &[&str] = &[
+    "ListAgents",
+    "ListVolumes",
+    "ListSnapshots",
+    "GetSnapshot",
+    "ListRuns",
+    "WatchRun",
+    "ListEntries",
+    "FindEntries",
+    "Diff",
+    "Cat",
+    "Verify",
+    "Stats",
+];
+const WRITES: &[&str] = &["RunBackup", "Restore", "CancelRun"];
+
+/// What the method at `path` needs: `Ok(None)` for health and reflection, which are for everybody.
+fn need(path: &str) -> Result<Option<Need>> {
+    let Some(ours) = path.strip_prefix("/holdfast.") else { return Ok(None) };
+    if let Some(method) = ours.strip_prefix("v1.Agents/")
+        && AGENTS.contains(&method)
+    {
+        return Ok(Some(Need::Agent));
+    }
+    match ours.strip_prefix("v1.Holdfast/") {
+        Some(method) if READS.contains(&method) => Ok(Some(Need::Client(Access::Read))),
+        Some(method) if WRITES.contains(&method) => Ok(Some(Need::Client(Access::Write))),
+        _ => Err(Error::new(ErrorKind::Refused, format!("no token grants {path}"))),
+    }
+}
+
+/// Lets calls in by their tokens; without tokens, every call. Handlers find the [`Grant`] in the extensions.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate(Option<Watched<Tokens<Grant>>>);
+
+impl Gate {
+    /// Reads the token files, which are followed.
+    pub(crate) fn new(tokens: &[(PathBuf, Grant)], reloads: &Reloads) -> Result<Self> {
+        if tokens.is_empty() {
+            return Ok(Self(None));
+        }
+        Tokens::watch(tokens.to_vec(), reloads).map(|tokens| Self(Some(tokens)))
+    }
+
+    /// What follows the files.
+    pub(crate) fn tokens(&self) -> Option<&Watched<Tokens<Grant>>> {
+        self.0.as_ref()
+    }
+
+    fn judge<B>(&self, request: &Request<B>) -> Result<Grant, Status> {
+        let need = need(request.uri().path()).map_err(|e| error_to_status(&e))?;
+        let Some(need) = need else { return Ok(Grant::default()) };
+        let grant = match &self.0 {
+            None => Grant::all(),
+            Some(tokens) => {
+                let header = request.headers().get(header::AUTHORIZATION);
+                let header = header.map(|v| v.as_bytes()).unwrap_or_default();
+                let grant = tokens.get().find(header).cloned();
+                grant.ok_or_else(|| Status::unauthenticated("missing or wrong bearer token"))?
+            }
+        };
+        grant.check(need).map_err(|e| error_to_status(&e))?;
+        Ok(grant)
+    }
+}
+
+impl<S> Layer<S> for Gate {
+    type Service = Gated<S>;
+
+    fn layer(&self, inner: S) -> Gated<S> {
+        Gated { inner, gate: self.clone() }
+    }
+}
+
+/// Services behind the gate.
+#[derive(Clone, Debug)]
+pub(crate) struct Gated<S> {
+    inner: S,
+    gate: Gate,
+}
+
+impl<S, B> Service<Request<B>> for Gated<S>
+where
+    S: Service<Request<B>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Either<Ready<Result<Response<Body>, S::Error>>, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match self.gate.judge(&request) {
+            Ok(grant) => {
+                request.extensions_mut().insert(grant);
+                Either::Right(self.inner.call(request))
+            }
+            Err(status) => Either::Left(ready(Ok(status.into_http()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! Bounds on all that comes from outside, before anything is done with it. What is wrong is an `Input` error that names
+//! the field: an empty name, a path that leaves its folder, a list without end, a number or a word that nobody knows.
+//!
+//! A newer peer may add fields; those are ignored. It may add kinds of errors, which become `Internal` on the way in:
+//! a report must not get lost for a word.
+
+use repository::Result;
+
+use super::bad;
+use crate::v1;
+
+/// A volume's name: a host and a path at the most.
+pub const VOLUME_BYTES_MAX: usize = 8 << 10;
+/// Ids of agents and names of hosts, as DNS has it.
+pub const HOST_BYTES_MAX: usize = 253;
+/// Longest path of a folder on an agent's machine, as Linux has it.
+pub const FOLDER_BYTES_MAX: usize = 4096;
+/// Longest path inside a volume.
+pub const PATH_BYTES_MAX: usize = repository::limits::PATH_BYTES_MAX;
+/// Patterns in one request.
+pub const PATTERNS_MAX: usize = 1000;
+/// Longest pattern.
+pub const PATTERN_BYTES_MAX: usize = 4096;
+/// Labels of one snapshot.
+pub const TAGS_MAX: usize = 100;
+/// Longest label.
+pub const TAG_BYTES_MAX: usize = 256;
+/// Volumes that one agent may register.
+pub const VOLUMES_MAX: usize = 10_000;
+/// Restore roots of one agent.
+pub const RESTORE_ROOTS_MAX: usize = 1000;
+/// Jobs that one agent may hold: the results that it keeps, and those that run.
+const JOBS_MAX: usize = 4096;
+/// Jobs that one agent may run at once.
+pub const JOBS_AT_ONCE_MAX: u32 = 1024;
+/// Runs in one answer.
+pub const RUNS_LISTED_MAX: u32 = 1000;
+/// `latest`, or an id.
+const SPEC_BYTES_MAX: usize = 64;
+const VERSION_BYTES_MAX: usize = 64;
+const ID_BYTES: usize = 16;
+
+/// A message that can be judged on its own.
+pub trait Check {
+    /// Names the first field that makes no sense.
+    fn check(&self) -> Result<()>;
+}
+
+/// Judges a name: of a volume, a host, an agent.
+pub fn check_name(field: &str, name: &str, bytes_max: usize) -> Result<()> {
+    if name.is_empty() {
+        return Err(bad(field, "empty"));
+    }
+    optional_name(field, name, bytes_max)
+}
+
+fn optional_name(field: &str, name: &str, bytes_max: usize) -> Result<()> {
+    if name.len() > bytes_max {
+        return Err(bad(field, format!("{} bytes; {bytes_max} are allowed", name.len())));
+    }
+    match name.chars().find(|c| c.is_control()) {
+        Some(c) => Err(bad(field, format!("the control character {c:?} in {name:?}"))),
+        None => Ok(()),
+    }
+}
+
+fn path_bytes(field: &str, path: &[u8], bytes_max: usize) -> Result<()> {
+    if path.len() > bytes_max {
+        return Err(bad(field, format!("{} bytes; {bytes_max} are allowed", path.len())));
+    }
+    if path.contains(&0) {
+        return Err(bad(field, "a NUL byte"));
+    }
+    let shown = String::from_utf8_lossy(path);
+    match path.split(|b| *b == b'/').any(|part| part == b"." || part == b"..") {
+        true => Err(bad(field, format!("{shown:?} must not contain . or .."))),
+        false => Ok(()),
+    }
+}
+
+/// An absolute folder.
+fn folder(field: &str, path: &[u8]) -> Result<()> {
+    path_bytes(field, path, FOLDER_BYTES_MAX)?;
+    match path.first() {
+        Some(b'/') => Ok(()),
+        _ => Err(bad(field, format!("{:?} is no absolute path", String::from_utf8_lossy(path)))),
+    }
+}
+
+fn count(field: &str, count: usize, max: usize) -> Result<()> {
+    if count > max { Err(bad(field, format!("{count} of them; {max} are allowed"))) } else { Ok(()) }
+}
+
+fn id(field: &str, bytes: &[u8]) -> Result<()> {
+    super::fixed::<ID_BYTES>(bytes, field).map(drop)
+}
+
+fn patterns(field: &str, patterns: &[String]) -> Result<()> {
+    count(field, patterns.len(), PATTERNS_MAX)?;
+    patterns.iter().try_for_each(|p| check_name(field, p, PATTERN_BYTES_MAX))
+}
+
+fn tags(field: &str, tags: &[String]) -> Result<()> {
+    count(field, tags.len(), TAGS_MAX)?;
+    tags.iter().try_for_each(|t| check_name(field, t, TAG_BYTES_MAX))
+}
+
+fn existing(field: &str, value: i32) -> Result<()> {
+    let known = v1::Existing::try_from(value);
+    known.map(drop).map_err(|_| bad(field, format!("{value} is not a known way")))
+}
+
+fn snapshot(field: &str, spec: Option<&v1::SnapshotSpec>) -> Result<()> {
+    let spec = spec.ok_or_else(|| bad(field, "missing"))?;
+    check_name(&format!("{field}.spec"), &spec.spec, SPEC_BYTES_MAX)?;
+    optional_name(&format!("{field}.volume"), &spec.volume, VOLUME_BYTES_MAX)
+}
+
+macro_rules! nothing_to_check {
+    ($($message:ident),*) => {
+        $(impl Check for v1::$message {
+            fn check(&self) -> Result<()> {
+                let Self {} = self;
+                Ok(())
+            }
+        })*
+    };
+}
+
+nothing_to_check!(ListAgentsRequest, ListVolumesRequest, StatsRequest);
+
+macro_rules! check {
+    ($($message:ident: |$this:ident| $body:expr;)*) => {
+        $(impl Check for v1::$message {
+            fn check(&self) -> Result<()> {
+                let $this = self;
+                $body
+            }
+        })*
+    };
+}
+
+check! {
+    ListSnapshotsRequest: |r| optional_name("volume", &r.volume, VOLUME_BYTES_MAX);
+    GetSnapshotRequest: |r| snapshot("snapshot", r.snapshot.as_ref());
+    RunBackupRequest: |r| {
+        check_name("volume", &r.volume, VOLUME_BYTES_MAX)?;
+        tags("tags", &r.tags)
+    };
+    RestoreRequest: |r| {
+        snapshot("snapshot", r.snapshot.as_ref())?;
+        path_bytes("path", &r.path, PATH_BYTES_MAX)?;
+        patterns("patterns", &r.patterns)?;
+        folder("target", &r.target)?;
+        existing("existing", r.existing)?;
+        optional_name("agent_id", &r.agent_id, HOST_BYTES_MAX)
+    };
+    ListRunsRequest: |r| {
+        optional_name("volume", &r.volume, VOLUME_BYTES_MAX)?;
+        match r.limit > RUNS_LISTED_MAX {
+            true => Err(bad("limit", format!("{}; {RUNS_LISTED_MAX} are allowed", r.limit))),
+            false => Ok(()),
+        }
+    };
+    WatchRunRequest: |r| id("run_id", &r.run_id);
+    CancelRunRequest: |r| id("run_id", &r.run_id);
+    ListEntriesRequest: |r| {
+        snapshot("snapshot", r.snapshot.as_ref())?;
+        path_bytes("path", &r.path, PATH_BYTES_MAX)
+    };
+    FindEntriesRequest: |r| {
+        snapshot("snapshot", r.snapshot.as_ref())?;
+        match r.patterns.is_empty() {
+            true => Err(bad("patterns", "missing")),
+            false => patterns("patterns", &r.patterns),
+        }
+    };
+    DiffRequest: |r| {
+        snapshot("older", r.older.as_ref())?;
+        snapshot("newer", r.newer.as_ref())
+    };
+    CatRequest: |r| {
+        snapshot("snapshot", r.snapshot.as_ref())?;
+        match r.path.is_empty() {
+            true => Err(bad("path", "missing")),
+            false => path_bytes("path", &r.path, PATH_BYTES_MAX),
+        }
+    };
+    VerifyRequest: |r| snapshot("snapshot", r.snapshot.as_ref());
+    LookupRequest: |r| super::ids_from_wire(r).map(drop);
+    BackupJob: |j| {
+        check_name("backup.volume", &j.volume, VOLUME_BYTES_MAX)?;
+        tags("backup.tags", &j.tags)
+    };
+    RestoreJob: |j| {
+        id("restore.snapshot", &j.snapshot)?;
+        path_bytes("restore.path", &j.path, PATH_BYTES_MAX)?;
+        patterns("restore.patterns", &j.patterns)?;
+        folder("restore.target", &j.target)?;
+        existing("restore.existing", j.existing)
+    };
+    Volume: |v| {
+        check_name("volumes.name", &v.name, VOLUME_BYTES_MAX)?;
+        optional_name("volumes.host", &v.host, HOST_BYTES_MAX)?;
+        folder("volumes.path", &v.path)
+    };
+    Hello: |h| {
+        check_name("agent_id", &h.agent_id, HOST_BYTES_MAX)?;
+        optional_name("host", &h.host, HOST_BYTES_MAX)?;
+        optional_name("version", &h.version, VERSION_BYTES_MAX)?;
+        count("volumes", h.volumes.len(), VOLUMES_MAX)?;
+        h.volumes.iter().try_for_each(Check::check)?;
+        count("restore_roots", h.restore_roots.len(), RESTORE_ROOTS_MAX)?;
+        h.restore_roots.iter().try_for_each(|r| folder("restore_roots", r))?;
+        count("jobs", h.jobs.len(), JOBS_MAX)?;
+        match h.jobs_max == 0 || h.jobs_max > JOBS_AT_ONCE_MAX {
+            true => Err(bad("jobs_max", format!("{}; 1 to {JOBS_AT_ONCE_MAX} are allowed", h.jobs_max))),
+            false => Ok(()),
+        }
+    };
+}
+
+/// Cuts a text for people that is longer than anybody reads.
+pub(super) fn cut(mut text: String) -> String {
+    const TEXT_BYTES_MAX: usize = 4096;
+    if text.len() > TEXT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        text.push_str(" ... (cut)");
+    }
+    text
+}
