@@ -17,9 +17,10 @@ use crate::error::Context as _;
 use crate::index::Lookup;
 use crate::items::entry::{Content, Entry, Kind};
 use crate::items::segment::segment_places;
-use crate::items::{BlobFetch, Tree, TreeWriter};
+use crate::items::{BlobFetch, MetaSink as _, Tree, TreeWriter, Usage};
 use crate::limits;
 use crate::monitor::{Figures, Monitor};
+use crate::ops::reader::Reader;
 use crate::ops::snapshots::Snapshot;
 use crate::ops::{Problems, Repository, Task};
 use crate::source::{FreshRules, Rules, Walk};
@@ -140,7 +141,7 @@ impl Reading {
             repo: Arc::clone(repo),
             writer: Arc::clone(writer),
             sink: Sink::new(writer),
-            fetch: repo.reader(),
+            fetch: Reader::of_writer(repo, &writer.session),
             rules: Arc::new(rules),
             monitor: Arc::clone(&task.monitor),
             budget: Arc::new(Semaphore::new(budget_kib as usize)),
@@ -251,8 +252,8 @@ async fn start_walk(
 async fn process(reading: &Arc<Reading>, step: Result<Step>) -> Result<Vec<Done>> {
     match step? {
         Step::Batch(items, bytes) => {
-            let done = small::read_batch(reading, items, bytes).await?;
-            for one in &done {
+            let mut done = small::read_batch(reading, items, bytes).await?;
+            for one in &mut done {
                 if let Done::Entry(entry) = one {
                     need_segments(reading, entry).await?;
                 }
@@ -266,14 +267,25 @@ async fn process(reading: &Arc<Reading>, step: Result<Step>) -> Result<Vec<Done>
     }
 }
 
-/// Of a large file that is taken over: notes what its segments refer to, which the item stream does not say.
-async fn need_segments(reading: &Arc<Reading>, entry: &Entry) -> Result<()> {
-    let Kind::File(Content::Segments(segments)) = &entry.kind else { return Ok(()) };
+/// Of a large file that is taken over: notes what its segments refer to, which the item stream does not say. Where a
+/// GC run moved any of it, the segment gets a usage that says where it is now: a relocation is kept only as long as
+/// some summary names the old pack.
+async fn need_segments(reading: &Arc<Reading>, entry: &mut Entry) -> Result<()> {
+    let Kind::File(Content::Segments(segments)) = &mut entry.kind else { return Ok(()) };
     for segment in segments {
-        let places = segment_places(&*reading.fetch, *segment).await?;
-        let session = &reading.writer.session;
-        reading.sink.need(places.into_iter().map(|p| session.resolve(p)))?;
-        reading.sink.need([segment.usage.place])?;
+        let mut places = segment_places(&*reading.fetch, *segment).await?;
+        let mut moved = false;
+        for place in &mut places {
+            let now = reading.writer.session.resolve(*place);
+            moved |= std::mem::replace(place, now) != now;
+        }
+        reading.sink.need(places.iter().copied())?;
+        if moved {
+            let usage = Usage { places, nested: Vec::new() };
+            segment.usage = reading.sink.clone().put(usage.encode()).await?;
+        } else {
+            reading.sink.need([segment.usage.place])?;
+        }
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ use state::State;
 
 use crate::error::Context as _;
 use crate::monitor::Figures;
+use crate::ops::reader::Reader;
 use crate::ops::snapshots::Snapshot;
 use crate::ops::{Problems, Repository, Task, browse};
 use crate::target::{Target, TargetOptions};
@@ -76,12 +77,24 @@ pub struct RestoreReport {
 
 /// Restores. Nothing is ever written outside the target.
 pub async fn restore(repo: &Arc<Repository>, request: RestoreRequest, task: &Task) -> Result<RestoreReport> {
-    let tree = browse::tree(repo, &request.snapshot);
+    let reader = Reader::register(repo, request.snapshot.id).await?;
+    let done = restore_with(&reader, repo.env.random(), request, task).await;
+    reader.close().await;
+    done
+}
+
+async fn restore_with(
+    reader: &Arc<Reader>,
+    nonce: [u8; 8],
+    request: RestoreRequest,
+    task: &Task,
+) -> Result<RestoreReport> {
+    let tree = browse::tree_of(reader, &request.snapshot);
     let selection = Selection::new(&tree, &request.path, &request.patterns).await?;
     let (path, existing) = (request.target.clone(), request.existing);
     let options = TargetOptions {
         replace: matches!(existing, Existing::Overwrite | Existing::IfChanged),
-        nonce: repo.env.random(),
+        nonce,
     };
     let opened = pass::blocking(move || Target::open(&path, options)).await?;
     let target = opened.context(ErrorKind::Target, || {
@@ -99,8 +112,7 @@ pub async fn restore(repo: &Arc<Repository>, request: RestoreRequest, task: &Tas
     }
     let state = Arc::new(State::new(target, existing, selection.has_patterns(), task.clone()));
     let pass = Pass {
-        reader: repo.reader(),
-        fetch: browse::fetcher(repo),
+        reader: Arc::clone(reader),
         state: Arc::clone(&state),
         selection: selection.clone(),
         window_bytes_max: request.memory_bytes_max / 4,

@@ -19,6 +19,7 @@ mod counts;
 mod crash;
 mod damage;
 mod golden;
+mod readers;
 
 /// A clock an hour ahead of the files, so that their ctimes are old.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use crate::error::Context as _;
 use crate::index::{LocalIndex, LocalOptions, Lookup};
 use crate::limits;
 use crate::manifest::{Manifest, Summary, summary};
+use crate::ops::reader::Reader;
 use crate::ops::snapshots::Snapshot;
 use crate::ops::{Repository, Task};
 use crate::session::{Session, Who};
@@ -105,7 +106,7 @@ async fn find_parent(
     let found = session.find_parent(&request.volume, repo.cache_dir.as_deref()).await?;
     let Some((id, manifest)) = found else { return Ok(None) };
     let snapshot = Snapshot { id, manifest };
-    let uses = summary::load(&snapshot.manifest.summary, &repo.reader()).await?;
+    let uses = summary::load(&snapshot.manifest.summary, &*Reader::of_writer(repo, session)).await?;
     Ok(Some(ParentSnapshot::check(snapshot, &uses, session).await?))
 }
 

@@ -10,7 +10,6 @@ use crate::items::BlobFetch;
 use crate::items::entry::{Content, Extent, ExtentData};
 use crate::items::segment;
 use crate::ops::restore::pass::parse;
-use crate::pack::BlobReader;
 use crate::{Error, ErrorKind, Result, limits};
 
 /// Zeros are handed out in pieces of this size.
@@ -20,7 +19,6 @@ const SLICES_AHEAD: usize = 4;
 
 /// The content of a file of `size` bytes.
 pub(super) fn content(
-    reader: Arc<BlobReader>,
     fetch: Arc<dyn BlobFetch>,
     content: Content,
     size: u64,
@@ -28,7 +26,7 @@ pub(super) fn content(
     let extents: BoxStream<'static, Result<Extent>> = match content {
         Content::Inline(bytes) => return stream::iter([Ok(bytes)]).boxed(),
         Content::Extents(list) => stream::iter(list.into_iter().map(Ok)).boxed(),
-        Content::Segments(list) => segment::segments(fetch, list)
+        Content::Segments(list) => segment::segments(Arc::clone(&fetch), list)
             .enumerate()
             .map(move |(i, read)| {
                 let (bytes, places) = read?;
@@ -41,17 +39,17 @@ pub(super) fn content(
     };
     extents
         .map_ok(move |extent| {
-            let reader = Arc::clone(&reader);
-            async move { pieces(&reader, extent).await }
+            let fetch = Arc::clone(&fetch);
+            async move { pieces(&*fetch, extent).await }
         })
         .try_buffered(SLICES_AHEAD)
         .try_flatten()
         .boxed()
 }
 
-async fn pieces(reader: &BlobReader, extent: Extent) -> Result<ResultStream<Bytes>> {
+async fn pieces(fetch: &dyn BlobFetch, extent: Extent) -> Result<ResultStream<Bytes>> {
     let ExtentData::Slice(blob, from) = extent.data else { return Ok(zeros(extent.bytes)) };
-    let bytes = reader.get(blob).await?;
+    let bytes = fetch.get(blob).await?;
     let range =
         from as usize..usize::try_from(extent.bytes).unwrap_or(usize::MAX).saturating_add(from as usize);
     if range.end > bytes.len() {

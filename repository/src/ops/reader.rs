@@ -1,0 +1,160 @@
+//! What operations read a snapshot's blobs with: relocations are followed, and the snapshot is kept while it is read.
+//!
+//! 1. A restore or verification registers, so that a collector that begins later keeps its snapshot. Credentials that
+//!    may only read, and a store that is full, do without.
+//! 2. A collector may have copied blobs and deleted their pack all the same: before the registration, after it fenced
+//!    a reader that it took for dead, or under one that has none. So a pack that is gone or damaged is never damage
+//!    before the relocations were read again, once for each such pack.
+//!
+//! Nothing that is read here may be referenced by a writer: what it may refer to is its session's business (W5).
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::Repository;
+use crate::ids::{BlobRef, PackId, Place, Sid};
+use crate::index::objects::Objects;
+use crate::items::BlobFetch;
+use crate::pack::{BlobReader, Footer, GroupData};
+use crate::session::{Relocations, Session};
+use crate::{Error, ErrorKind, Result};
+
+/// A blob is looked for at so many places: each further one takes a whole GC run meanwhile.
+const PLACES_MAX: u32 = 4;
+
+#[derive(Debug, Default)]
+struct Known {
+    relocations: Arc<Relocations>,
+    /// Packs because of which the relocations were read again.
+    gone: HashSet<PackId>,
+}
+
+/// Reads blobs of one domain for one operation.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    blobs: Arc<BlobReader>,
+    objects: Objects,
+    session: Option<Session>,
+    known: Mutex<Known>,
+    loading: tokio::sync::Mutex<()>,
+}
+
+impl Reader {
+    fn new(repo: &Repository, session: Option<Session>, relocations: Relocations) -> Arc<Self> {
+        let known = Known { relocations: Arc::new(relocations), gone: HashSet::new() };
+        Arc::new(Self {
+            blobs: repo.reader(),
+            objects: repo.objects(),
+            session,
+            known: Mutex::new(known),
+            loading: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// One that costs no request: for short work.
+    pub(crate) fn unregistered(repo: &Repository) -> Arc<Self> {
+        Self::new(repo, None, Relocations::default())
+    }
+
+    /// One that reads what a writer's parent consists of, with the relocations that the writer respects.
+    pub(crate) fn of_writer(repo: &Repository, session: &Session) -> Arc<Self> {
+        Self::new(repo, None, session.relocations().clone())
+    }
+
+    /// Registers (W1 to W4) for `snapshot`. Whoever calls this calls [`Reader::close`] whatever happens.
+    pub(crate) async fn register(repo: &Repository, snapshot: Sid) -> Result<Arc<Self>> {
+        let session = Session::open_reader(repo.objects(), &node_name(), Some(snapshot)).await?;
+        let relocations = session.as_ref().map(|s| s.relocations().clone()).unwrap_or_default();
+        Ok(Self::new(repo, session, relocations))
+    }
+
+    /// Ends the registration, if there is one. A failure is no reason to fail what was read: an open session is fenced
+    /// some day.
+    pub(crate) async fn close(&self) {
+        if let Some(session) = &self.session
+            && let Err(e) = session.close().await
+        {
+            tracing::warn!(error = %e.chain(), "a reader's session stays open until a GC fences it");
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The relocations as far as they were read.
+    pub(crate) fn relocations(&self) -> Arc<Relocations> {
+        Arc::clone(&self.known().relocations)
+    }
+
+    /// Where a blob is now, as far as is known.
+    pub(crate) fn resolve(&self, place: Place) -> Place {
+        self.relocations().resolve(place)
+    }
+
+    /// Reads the relocations again because this pack is gone or damaged; only once for each pack.
+    pub(crate) async fn look_again(&self, pack: PackId) -> Result<()> {
+        let _one_at_a_time = self.loading.lock().await;
+        if self.known().gone.contains(&pack) {
+            return Ok(());
+        }
+        let newest = match Relocations::load_newest(&self.objects).await {
+            Ok(newest) => Some(Arc::new(newest)),
+            Err(e) if is_damage(&e) => {
+                tracing::warn!(error = %e.chain(), "where a GC run moved blobs to is not readable");
+                None
+            }
+            Err(e) => return Err(e),
+        };
+        let mut known = self.known();
+        known.gone.insert(pack);
+        if let Some(newest) = newest {
+            known.relocations = newest;
+        }
+        Ok(())
+    }
+
+    /// The footer of a pack, as [`BlobReader::footer`] gives it.
+    pub(crate) async fn footer(&self, pack: PackId) -> Result<Arc<Footer>> {
+        self.blobs.footer(pack).await
+    }
+
+    /// Groups of a pack, as [`BlobReader::read_groups`] gives them.
+    pub(crate) async fn read_groups(&self, pack: PackId, groups: &[u32]) -> Result<Vec<GroupData>> {
+        self.blobs.read_groups(pack, groups).await
+    }
+}
+
+#[async_trait]
+impl BlobFetch for Reader {
+    async fn get(&self, blob: BlobRef) -> Result<Bytes> {
+        let mut place = self.resolve(blob.place);
+        for tried in 1.. {
+            let e = match self.blobs.get(BlobRef { id: blob.id, place }).await {
+                Err(e) if is_damage(&e) && tried < PLACES_MAX => e,
+                other => return other,
+            };
+            self.look_again(place.pack).await?;
+            let now = self.resolve(blob.place);
+            if now == place {
+                return Err(e);
+            }
+            place = now;
+        }
+        unreachable!("the loop ends at the last place")
+    }
+}
+
+/// True for an error that hits one thing and lets the rest go on.
+pub(crate) fn is_damage(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::Damaged | ErrorKind::NotFound)
+}
+
+/// The name of this machine, for people who look at registrations.
+fn node_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
