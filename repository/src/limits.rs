@@ -98,6 +98,12 @@ pub const DELTA_SECONDS: u64 = 120;
 pub const STOP_SECONDS: u64 = 4;
 /// A parent's entry with a ctime this short before the parent's start is read again (mmap writes may not show yet).
 pub const FRESH_CTIME_SECONDS: i64 = 120;
+/// Files with several names that a backup remembers between their names; further ones are read once for each name.
+pub const LINKED_FILES_MAX: usize = 64 << 10;
+/// What is kept of them; a sixteenth of the default memory.
+pub const LINKED_BYTES_MAX: usize = 16 << 20;
+/// Every file is read again within so many days, whatever its times say: a thirtieth of the volume a day.
+pub const REREAD_DAYS: u32 = 30;
 /// A file that changes while being read is read this often before it is stored as it is, marked.
 pub const CHANGED_READS_MAX: u32 = 3;
 

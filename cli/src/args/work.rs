@@ -43,6 +43,9 @@ pub struct Tuning {
     /// zstd level, 1 (fast) to 19 (small)
     #[arg(long, value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub zstd_level: i32,
+    /// Read every file again within this many days, whatever its times say; 0 for never
+    #[arg(long, value_name = "N", default_value_t = limits::REREAD_DAYS)]
+    pub reread_days: u32,
     /// Bound on memory, for example 256MiB
     #[arg(long, value_name = "SIZE", default_value_t = ByteSize(limits::MEMORY_BYTES as u64), value_parser = memory)]
     pub memory: ByteSize,

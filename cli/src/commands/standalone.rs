@@ -222,6 +222,7 @@ fn agent_config(
         state_dir: Some(places.state.join("agent")),
         memory_bytes_max: usize::try_from(args.tuning.memory.0).ok(),
         zstd_level: Some(args.tuning.zstd_level),
+        reread_days: Some(args.tuning.reread_days),
         volumes: Some(volumes.collect()),
         restore_roots: Some(args.restore_roots.clone()),
         ..Default::default()

@@ -92,10 +92,8 @@ async fn restore_with(
     let tree = browse::tree_of(reader, &request.snapshot);
     let selection = Selection::new(&tree, &request.path, &request.patterns).await?;
     let (path, existing) = (request.target.clone(), request.existing);
-    let options = TargetOptions {
-        replace: matches!(existing, Existing::Overwrite | Existing::IfChanged),
-        nonce,
-    };
+    let options =
+        TargetOptions { replace: matches!(existing, Existing::Overwrite | Existing::IfChanged), nonce };
     let opened = pass::blocking(move || Target::open(&path, options)).await?;
     let target = opened.context(ErrorKind::Target, || {
         format!("open the folder {} to restore into", request.target.display())

@@ -18,6 +18,7 @@ mod changes;
 mod counts;
 mod crash;
 mod damage;
+mod fresh;
 mod golden;
 mod readers;
 
@@ -82,6 +83,7 @@ fn request(root: &Path) -> BackupRequest {
         rules: crate::source::Rules::default(),
         tags: Vec::new(),
         read_all: false,
+        reread_days: 0,
         zstd_level: 2,
         memory_bytes_max: 128 << 20,
         readers: 0,

@@ -196,7 +196,8 @@ impl BlobReader {
         };
         let mut plain = frames.open_all(shape, trailer, came(trailer)?).map_err(damaged)?;
         let needed = (footer_len(&plain).map_err(damaged)? + TRAILER_LEN) as u64;
-        let start = shape.plain_len.checked_sub(needed).ok_or(PackError::Content("trailer")).map_err(damaged)?;
+        let start =
+            shape.plain_len.checked_sub(needed).ok_or(PackError::Content("trailer")).map_err(damaged)?;
         let start = shape.frames_of(&(start..shape.plain_len)).start;
         if start < trailer {
             let mut sealed = Vec::new();

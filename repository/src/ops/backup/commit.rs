@@ -160,5 +160,6 @@ fn describe(
         root: written.tree.root.node,
         root_usage: written.tree.root.usage,
         summary,
+        identity: written.identity,
     }
 }

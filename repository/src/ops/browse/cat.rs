@@ -18,11 +18,7 @@ const ZEROS_BYTES: usize = 256 << 10;
 const SLICES_AHEAD: usize = 4;
 
 /// The content of a file of `size` bytes.
-pub(super) fn content(
-    fetch: Arc<dyn BlobFetch>,
-    content: Content,
-    size: u64,
-) -> ResultStream<Bytes> {
+pub(super) fn content(fetch: Arc<dyn BlobFetch>, content: Content, size: u64) -> ResultStream<Bytes> {
     let extents: BoxStream<'static, Result<Extent>> = match content {
         Content::Inline(bytes) => return stream::iter([Ok(bytes)]).boxed(),
         Content::Extents(list) => stream::iter(list.into_iter().map(Ok)).boxed(),

@@ -3,8 +3,8 @@
 //! One damaged group or missing pack never ends the work: what it hits is told to the sink, the rest goes on. Only a
 //! store that fails again and again, a full target, or a cancellation ends it.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};

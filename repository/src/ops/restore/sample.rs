@@ -219,6 +219,7 @@ impl Sample {
             root: tree.root.node,
             root_usage: tree.root.usage,
             summary: Summary::Inline(summary::encode(&uses)),
+            identity: None,
         };
         Snapshot { id: Sid([9; 16]), manifest }
     }

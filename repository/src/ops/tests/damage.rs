@@ -38,11 +38,14 @@ async fn every_damaged_frame_is_told_by_its_files() {
         fs::write(v.join(format!("f{i:02}")), noise(i, 8000 + (i as usize % 6) * 19_000)).unwrap();
     }
     let snapshot = w.back_up().await.snapshot;
-    let entries: Vec<_> =
-        browse::list(&w.repo, &snapshot, b"", true).try_collect::<Vec<crate::items::entry::Entry>>().await.unwrap();
+    let entries: Vec<_> = browse::list(&w.repo, &snapshot, b"", true)
+        .try_collect::<Vec<crate::items::entry::Entry>>()
+        .await
+        .unwrap();
     let pack = entries.iter().find_map(|e| e.blobs().next()).unwrap().place.pack;
     let key = w.repo.layout.pack(pack);
-    let (healthy, footer) = (w.repo.store.get(&key).await.unwrap(), w.repo.reader().footer(pack).await.unwrap());
+    let (healthy, footer) =
+        (w.repo.store.get(&key).await.unwrap(), w.repo.reader().footer(pack).await.unwrap());
     let shape = crate::pack::frame::Shape::of(healthy.len() as u64).unwrap();
     let footer_at = shape.plain_len - (footer.encode().len() + 8) as u64;
     for frame in 0..shape.frames {

@@ -67,7 +67,11 @@ async fn a_reader_that_fails_closes_too() {
     let request = RestoreRequest { snapshot, path, patterns, target, existing, memory_bytes_max: 64 << 20 };
     let e = restore(&w.repo, request, &Task::default()).await.unwrap_err();
     assert_eq!(e.kind(), crate::ErrorKind::Refused);
-    assert_eq!(read_sealed(&w.repo, ObjectKind::Outcome).await.len(), 2, "backup and restore have both ended");
+    assert_eq!(
+        read_sealed(&w.repo, ObjectKind::Outcome).await.len(),
+        2,
+        "backup and restore have both ended"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -253,7 +257,8 @@ async fn what_moves_under_an_open_reader_is_found() {
     let usage = reader.get(snapshot.manifest.root_usage).await.unwrap();
     assert!(!usage.is_empty() && !bytes.is_empty());
     // A pack that is really gone is asked for once more, but the records are read for it only once.
-    let nowhere = BlobRef { place: Place { pack: PackId { sid: Sid([9; 16]), rnd: [9; 8] }, ordinal: 0 }, ..root };
+    let nowhere =
+        BlobRef { place: Place { pack: PackId { sid: Sid([9; 16]), rnd: [9; 8] }, ordinal: 0 }, ..root };
     for _ in 0..3 {
         assert_eq!(reader.get(nowhere).await.unwrap_err().kind(), crate::ErrorKind::NotFound);
     }
