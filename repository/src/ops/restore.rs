@@ -3,6 +3,7 @@
 //! 1. The item stream is read once: directories, links, devices and files without packs are made at once; what the
 //!    other files want is gathered and read pack by pack, in windows of bounded memory.
 //! 2. The stream is read again and directories get their metadata, each after all that lies below it.
+//! 3. The target's file system is synced.
 //!
 //! A file that can't be restored whole is removed and named; the rest goes on. Directories are merged into those that
 //! are there and get the snapshot's metadata. Nothing is ever written outside the target (`target` sees to it).
@@ -120,6 +121,12 @@ async fn restore_with(
     if selection.fills_target() {
         finish::run(&tree, &selection, &state).await?;
     }
+    // One wait for all files: what was reported as restored is still there after a power cut.
+    let synced = {
+        let state = Arc::clone(&state);
+        pass::blocking(move || state.target.sync()).await?
+    };
+    synced.context(ErrorKind::Target, || "finish the restore".to_owned())?;
     let (problems, skipped) = state.take_report();
     Ok(RestoreReport { problems, skipped, figures: task.monitor.figures() })
 }

@@ -14,6 +14,7 @@ use crate::items::reader::Leaf;
 use crate::limits;
 use crate::monitor::Monitor;
 use crate::source::{self, Found, FoundKind, FreshRules, SourceError, SourceErrorKind, Walk};
+use crate::target;
 
 /// One entry on its way into the item stream.
 #[derive(Debug)]
@@ -107,6 +108,12 @@ impl Walker<'_> {
                     continue;
                 }
             };
+            if found.kind != FoundKind::Directory && target::is_temporary(found.name()) {
+                // Half a file under a name of ours: neither kept nor passed over in silence.
+                let what = "left out: a restore that runs or was killed has not finished it; restore again, or delete it";
+                batch.items.push(Item::Problem { path: found.path, what: what.to_owned() });
+                continue;
+            }
             self.monitor.entries.add(1);
             let old = self.parent.find(&found.path)?;
             if found.kind == FoundKind::File {

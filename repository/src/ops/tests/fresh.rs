@@ -22,6 +22,7 @@ async fn with_clock(w: World, clock: Arc<dyn Clock>) -> World {
         domain: DomainName::default_domain(),
         credential: credential(),
         cache_dir: None,
+        remote: false,
         cpu_threads: 2,
     };
     let env = Env { clock, random: Arc::new(SystemRandom) };
@@ -84,9 +85,8 @@ async fn a_mapped_write_after_the_backup_is_seen() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_memory_a_mapped_write_is_seen_however_old_the_times() {
-    const TMPFS: i64 = 0x0102_1994;
     let shm = Path::new("/dev/shm");
-    if nix::sys::statfs::statfs(shm).is_ok_and(|s| s.filesystem_type().0 as i64 == TMPFS) {
+    if nix::sys::statfs::statfs(shm).is_ok_and(|s| s.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC) {
         let dir = tempfile::tempdir_in(shm).unwrap();
         // The clock of these worlds makes every time an hour old.
         check_mapped(world().await, dir.path(), 100_000).await;
@@ -174,6 +174,45 @@ async fn another_volume_under_the_same_name_is_read_whole() {
     assert_eq!(moved.figures.files_opened, 10);
     assert_eq!(moved.figures.bytes_new, 0, "all of it is found");
     assert_eq!(back_up_of(&w, request(&new)).await.figures.files_opened, 0);
+}
+
+/// What a restore that was killed leaves: never backed up in silence, and gone after the next one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leftovers_of_a_restore_are_told_and_removed() {
+    let w = world().await;
+    let v = w.volume();
+    fs::create_dir(v.join("d")).unwrap();
+    for name in ["f", "d/f", "d/.holdfast-notes", ".holdfast-0011223344556677"] {
+        fs::write(v.join(name), noise(1, 5000)).unwrap();
+    }
+    let snapshot = w.back_up().await.snapshot;
+    let id = snapshot.id;
+    let left = ["d/.holdfast-0011223344556677-3", ".holdfast-ffffffffffffffff-120"];
+    left.iter().for_each(|name| fs::write(v.join(name), b"half").unwrap());
+    let report = backup(&w.repo, request(&v), None, &Task::default()).await.unwrap();
+    let mut named: Vec<_> = report.problems.kept().iter().map(|p| p.path.clone()).collect();
+    named.sort();
+    assert_eq!(named, [left[1].as_bytes(), left[0].as_bytes()]);
+    assert_eq!(report.snapshot.manifest.problems, 2, "the snapshot is partial");
+    assert_eq!(report.snapshot.manifest.files, 4);
+    fs::write(v.join("d/f"), b"changed").unwrap();
+    let request = RestoreRequest {
+        snapshot,
+        path: Vec::new(),
+        patterns: Vec::new(),
+        target: v.clone(),
+        existing: Existing::Overwrite,
+        memory_bytes_max: 64 << 20,
+    };
+    let report = restore(&w.repo, request, &Task::default()).await.unwrap();
+    assert_eq!(report.problems, Problems::default());
+    assert!(left.iter().all(|name| !v.join(name).exists()), "removed");
+    assert!(
+        v.join("d/.holdfast-notes").exists() && v.join(".holdfast-0011223344556677").exists(),
+        "not ours"
+    );
+    let (target, _) = w.restore_all(&id.to_string()).await;
+    assert_eq!(describe(&target), describe(&v));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
