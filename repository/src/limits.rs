@@ -17,8 +17,11 @@ pub const BLOB_BYTES_MAX: usize = 16 << 20;
 /// Blobs in one pack.
 pub const PACK_BLOBS_MAX: usize = 1 << 20;
 
-/// A sealed small object (outcome, registration, delta, key wrap) is never larger.
+/// A sealed small object (outcome, registration, delta, key wrap) is never larger: none is put, none is read.
 pub const OBJECT_BYTES_MAX: usize = 64 << 20;
+
+/// What a repository's metadata may take in the cache folder of this machine.
+pub const CACHE_BYTES_MAX: u64 = 512 << 20;
 
 /// A page: the unit in which changed large files are compared.
 pub const PAGE_BYTES: usize = 16 << 10;
@@ -92,7 +95,7 @@ pub const MEMORY_BYTES: usize = 256 << 20;
 /// An index delta is published after this many packs.
 pub const DELTA_PACKS: usize = 64;
 /// An index delta is published after this many seconds, if there is a pack to name.
-pub const DELTA_SECONDS: u64 = 120;
+pub const DELTA_SECONDS: i64 = 120;
 /// A backup that is to stop may take this long to do so by itself, and again to publish what it stored: then it is
 /// left where it stands, because a store may never answer.
 pub const STOP_SECONDS: u64 = 4;

@@ -127,6 +127,7 @@ async fn try_open(app: &App, args: &StandaloneArgs, places: &Places) -> Result<A
         domain: app.domain(),
         credential,
         cache_dir: app.cache_dir(),
+        remote: !repository::store::is_local(&places.url),
         cpu_threads: args.tuning.threads,
     };
     Ok(app.or_cancel(Repository::open(store, options, app.env.clone())).await??)

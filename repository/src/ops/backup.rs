@@ -96,13 +96,32 @@ pub async fn backup(
             format!("zstd level {} is not in 1 to 19", request.zstd_level),
         ));
     }
-    let lookup = match lookup {
-        Some(lookup) => lookup,
-        None => commit::own_index(repo),
+    let (lookup, own) = match lookup {
+        Some(lookup) => (lookup, None),
+        None => {
+            let own = commit::own_index(repo);
+            (Arc::clone(&own) as Arc<dyn Lookup>, Some(own))
+        }
     };
+    let done = try_backup(repo, &request, &lookup, task).await;
+    if let (Ok(_), Some(own)) = (&done, own) {
+        // The snapshot exists whatever becomes of this: what can't be kept is read again by the next process.
+        if let Ok(Err(e)) = tokio::task::spawn_blocking(move || own.save()).await {
+            tracing::warn!(error = %e.chain(), "the index is not kept");
+        }
+    }
+    done
+}
+
+async fn try_backup(
+    repo: &Arc<Repository>,
+    request: &BackupRequest,
+    lookup: &Arc<dyn Lookup>,
+    task: &Task,
+) -> Result<BackupReport> {
     let mut tried = 1;
     loop {
-        match commit::run(repo, &request, &lookup, task).await {
+        match commit::run(repo, request, lookup, task).await {
             Err(e) if e.kind() == ErrorKind::Fenced && tried < TRIES => tried += 1,
             other => return other.map_err(|e| e.context(format!("backup of {}", request.volume))),
         }

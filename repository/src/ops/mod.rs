@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod browse;
 pub mod init;
+pub(crate) mod kept;
 pub(crate) mod reader;
 pub mod repo;
 pub mod report;

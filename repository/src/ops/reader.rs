@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::Repository;
+use super::kept::Kept;
 use crate::ids::{BlobRef, PackId, Place, Sid};
 use crate::index::objects::Objects;
 use crate::items::BlobFetch;
@@ -36,6 +37,7 @@ struct Known {
 #[derive(Debug)]
 pub(crate) struct Reader {
     blobs: Arc<BlobReader>,
+    kept: Option<Kept>,
     objects: Objects,
     session: Option<Session>,
     known: Mutex<Known>,
@@ -43,32 +45,42 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    fn new(repo: &Repository, session: Option<Session>, relocations: Relocations) -> Arc<Self> {
-        let known = Known { relocations: Arc::new(relocations), gone: HashSet::new() };
+    fn new(repo: &Repository, session: Option<Session>, kept: Option<Kept>) -> Arc<Self> {
+        let relocations = session.as_ref().map(|s| s.relocations().clone()).unwrap_or_default();
         Arc::new(Self {
             blobs: repo.reader(),
+            kept,
             objects: repo.objects(),
             session,
-            known: Mutex::new(known),
+            known: Mutex::new(Known { relocations: Arc::new(relocations), gone: HashSet::new() }),
             loading: tokio::sync::Mutex::default(),
         })
     }
 
     /// One that costs no request: for short work.
     pub(crate) fn unregistered(repo: &Repository) -> Arc<Self> {
-        Self::new(repo, None, Relocations::default())
+        Self::new(repo, None, Kept::of(repo))
     }
 
     /// One that reads what a writer's parent consists of, with the relocations that the writer respects.
     pub(crate) fn of_writer(repo: &Repository, session: &Session) -> Arc<Self> {
-        Self::new(repo, None, session.relocations().clone())
+        let this = Self::new(repo, None, Kept::of(repo));
+        this.known().relocations = Arc::new(session.relocations().clone());
+        this
     }
 
     /// Registers (W1 to W4) for `snapshot`. Whoever calls this calls [`Reader::close`] whatever happens.
     pub(crate) async fn register(repo: &Repository, snapshot: Sid) -> Result<Arc<Self>> {
-        let session = Session::open_reader(repo.objects(), &node_name(), Some(snapshot)).await?;
-        let relocations = session.as_ref().map(|s| s.relocations().clone()).unwrap_or_default();
-        Ok(Self::new(repo, session, relocations))
+        Ok(Self::new(repo, Self::open_session(repo, snapshot).await?, Kept::of(repo)))
+    }
+
+    /// The same, but for proofs: every byte comes from the store.
+    pub(crate) async fn register_to_verify(repo: &Repository, snapshot: Sid) -> Result<Arc<Self>> {
+        Ok(Self::new(repo, Self::open_session(repo, snapshot).await?, None))
+    }
+
+    async fn open_session(repo: &Repository, snapshot: Sid) -> Result<Option<Session>> {
+        Session::open_reader(repo.objects(), &node_name(), Some(snapshot)).await
     }
 
     /// Ends the registration, if there is one. A failure is no reason to fail what was read: an open session is fenced
@@ -131,6 +143,19 @@ impl Reader {
 #[async_trait]
 impl BlobFetch for Reader {
     async fn get(&self, blob: BlobRef) -> Result<Bytes> {
+        let Some(kept) = &self.kept else { return self.read(blob).await };
+        if let Some(bytes) = kept.find(blob.id).await {
+            return Ok(bytes);
+        }
+        let bytes = self.read(blob).await?;
+        kept.keep(blob.id, &bytes).await;
+        Ok(bytes)
+    }
+}
+
+impl Reader {
+    /// A blob of any kind, from the store.
+    pub(crate) async fn read(&self, blob: BlobRef) -> Result<Bytes> {
         let mut place = self.resolve(blob.place);
         for tried in 1.. {
             let e = match self.blobs.get(BlobRef { id: blob.id, place }).await {

@@ -20,7 +20,9 @@ mod crash;
 mod damage;
 mod fresh;
 mod golden;
+mod kept;
 mod readers;
+mod versions;
 
 /// A clock an hour ahead of the files, so that their ctimes are old.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ async fn open(store: Arc<dyn Store>) -> Arc<Repository> {
         domain: DomainName::default_domain(),
         credential: credential(),
         cache_dir: None,
+        remote: false,
         cpu_threads: 2,
     };
     Repository::open(store, options, env()).await.unwrap()

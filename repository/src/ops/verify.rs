@@ -69,7 +69,7 @@ pub async fn verify(
         }
         _ => None,
     };
-    let reader = Reader::register(repo, snapshot.id).await?;
+    let reader = Reader::register_to_verify(repo, snapshot.id).await?;
     let done = verify_with(repo, &reader, snapshot, (level, live), task).await;
     reader.close().await;
     done

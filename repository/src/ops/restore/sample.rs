@@ -89,7 +89,8 @@ fn credential() -> Credential {
 
 async fn open(store: Arc<dyn Store>) -> Arc<Repository> {
     let domain = DomainName::default_domain();
-    let options = OpenOptions { domain, credential: credential(), cache_dir: None, cpu_threads: 1 };
+    let options =
+        OpenOptions { domain, credential: credential(), cache_dir: None, remote: false, cpu_threads: 1 };
     Repository::open(store, options, Env::system()).await.unwrap()
 }
 
