@@ -52,7 +52,7 @@ pub fn is_due(path: &[u8], rules: &FreshRules) -> bool {
 /// True if the entry is as the parent's session found it: same inode, size and times, and the times can be trusted.
 ///
 /// On a restored or copied volume inodes and ctimes differ, so that everything is read once, also where they happen to
-/// agree: size and mtime alone would let through what another tool wrote with the same (docs/decisions/0005).
+/// agree: size and mtime alone would let through what another tool wrote with the same (docs/decisions/0006).
 #[must_use]
 pub fn unchanged(parent: &Entry, now: &Meta, size: u64, rules: &FreshRules) -> bool {
     let old = &parent.meta;
