@@ -2,8 +2,7 @@
 //!
 //! 1. A restore or verification registers, so that a collector that begins later keeps its snapshot. Credentials that
 //!    may only read, and a store that is full, do without.
-//! 2. A collector may have copied blobs and deleted their pack all the same: before the registration, after it fenced
-//!    a reader that it took for dead, or under one that has none. So a pack that is gone or damaged is never damage
+//! 2. A collector may move blobs and delete their pack all the same, under a reader with or without a registration. So a pack that is gone or damaged is never damage
 //!    before the relocations were read again, once for each such pack.
 //!
 //! Nothing that is read here may be referenced by a writer: what it may refer to is its session's business (W5).
@@ -20,7 +19,7 @@ use crate::ids::{BlobRef, PackId, Place, Sid};
 use crate::index::objects::Objects;
 use crate::items::BlobFetch;
 use crate::pack::{BlobReader, Footer, GroupData};
-use crate::session::{Relocations, Session};
+use crate::session::{Relocations, Session, history};
 use crate::{Error, ErrorKind, Result};
 
 /// A blob is looked for at so many places: each further one takes a whole GC run meanwhile.
@@ -80,16 +79,24 @@ impl Reader {
     }
 
     async fn open_session(repo: &Repository, snapshot: Sid) -> Result<Option<Session>> {
-        Session::open_reader(repo.objects(), &node_name(), Some(snapshot)).await
+        let objects = repo.objects();
+        let session = Session::open_reader(objects.clone(), &node_name(), Some(snapshot)).await?;
+        let Some(session) = session else { return Ok(None) };
+        // Only now: a collector's mark lists readers after markers, so that it either sees no marker, as this does, or
+        // sees the registration.
+        let refused = match history::list_outcomes(&objects).await {
+            Ok(names) if names.iter().any(|(_, sid)| *sid == snapshot) => return Ok(Some(session)),
+            Ok(_) => Error::new(ErrorKind::NotFound, format!("snapshot {snapshot} was forgotten")),
+            Err(e) => e,
+        };
+        close(&session).await;
+        Err(refused)
     }
 
-    /// Ends the registration, if there is one. A failure is no reason to fail what was read: an open session is fenced
-    /// some day.
+    /// Ends the registration, if there is one. A failure is no reason to fail what was read.
     pub(crate) async fn close(&self) {
-        if let Some(session) = &self.session
-            && let Err(e) = session.close().await
-        {
-            tracing::warn!(error = %e.chain(), "a reader's session stays open until a GC fences it");
+        if let Some(session) = &self.session {
+            close(session).await;
         }
     }
 
@@ -170,6 +177,12 @@ impl Reader {
             place = now;
         }
         unreachable!("the loop ends at the last place")
+    }
+}
+
+async fn close(session: &Session) {
+    if let Err(e) = session.close().await {
+        tracing::warn!(error = %e.chain(), "a reader's session could not be closed");
     }
 }
 

@@ -11,13 +11,15 @@ use crate::Result;
 use crate::chunk::marks;
 use crate::chunk::segment::{self, Segment, SegmentBlob, Stretch, StretchData};
 use crate::env::{Env, Timestamp};
-use crate::ids::{BlobRef, DomainName, PackRef, Place, Sid};
+use crate::ids::{BlobRef, DomainName, Generation, PackRef, Place, Sid};
 use crate::items::cut::TreeKey;
 use crate::items::entry::{Content, Entry, Extent, ExtentData, Kind, Meta, path_cmp};
 use crate::items::segment::put_segment;
 use crate::items::{MetaSink, TreeWriter};
 use crate::keys::Credential;
+use crate::layout::ObjectKind;
 use crate::limits;
+use crate::manifest::record::Outcome;
 use crate::manifest::summary::{self, SummaryBuilder};
 use crate::manifest::{Manifest, Summary};
 use crate::ops::init::{InitOptions, init};
@@ -222,7 +224,12 @@ impl Sample {
             summary: Summary::Inline(summary::encode(&uses)),
             identity: None,
         };
-        Snapshot { id: Sid([9; 16]), manifest }
+        let (objects, id) = (self.repo.objects(), Sid([9; 16]));
+        let key = objects.layout.outcome(Generation(0), id);
+        let outcome = Outcome::Committed { nonce: [0; 16], manifest: Box::new(manifest.clone()) };
+        let sealed = objects.seal(ObjectKind::Outcome, &key, &outcome.encode());
+        objects.put_own(&key, &sealed).await.unwrap();
+        Snapshot { id, manifest }
     }
 }
 

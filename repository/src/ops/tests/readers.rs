@@ -75,6 +75,19 @@ async fn a_reader_that_fails_closes_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forgotten_snapshot_is_refused() {
+    let w = world().await;
+    fs::write(w.volume().join("f"), b"content").unwrap();
+    let snapshot = w.back_up().await.snapshot;
+    let marker = w.repo.layout.forget(Generation(0), snapshot.id);
+    w.repo.store.put_new(&marker, bytes::Bytes::new()).await.unwrap();
+    let e = verify(&w.repo, &snapshot, &Level::Full, &Task::default()).await.unwrap_err();
+    assert_eq!(e.kind(), crate::ErrorKind::NotFound);
+    assert!(e.chain().contains("forgotten"), "{}", e.chain());
+    assert_eq!(read_sealed(&w.repo, ObjectKind::Outcome).await.len(), 2, "the reader has ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn looking_registers_nothing() {
     let w = world().await;
     fs::write(w.volume().join("f"), noise(1, 100_000)).unwrap();
