@@ -34,6 +34,8 @@ service::server_layer! {
             jobs_max: u32,
             /// zstd level, 1 to 19.
             zstd_level: i32,
+            /// Every file is read again within this many days; 0 for never, 30 unless given.
+            reread_days: u32,
             /// Files read at once; 0 derives it.
             readers: usize,
             /// Longest wait before connecting again.
@@ -111,6 +113,8 @@ pub struct Config {
     pub jobs_max: u32,
     /// zstd level.
     pub zstd_level: i32,
+    /// Every file is read again within this many days; 0 for never.
+    pub reread_days: u32,
     /// Files read at once; 0 derives it.
     pub readers: usize,
     /// Longest wait before connecting again.
@@ -188,6 +192,7 @@ impl ConfigLayer {
             memory_bytes_max,
             jobs_max: self.jobs_max.unwrap_or(1),
             zstd_level,
+            reread_days: self.reread_days.unwrap_or(repository::limits::REREAD_DAYS),
             readers: self.readers.unwrap_or(0),
             reconnect_seconds_max: self.reconnect_seconds_max.unwrap_or(30),
             volumes,

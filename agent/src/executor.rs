@@ -43,6 +43,7 @@ pub struct RepositoryExecutor {
     volumes: Vec<Volume>,
     restore_roots: Vec<PathBuf>,
     zstd_level: i32,
+    reread_days: u32,
     readers: usize,
     memory_bytes_max: usize,
 }
@@ -67,6 +68,7 @@ impl RepositoryExecutor {
             volumes: config.volumes.clone(),
             restore_roots: config.restore_roots.clone(),
             zstd_level: config.zstd_level,
+            reread_days: config.reread_days,
             readers: config.readers,
             memory_bytes_max: config.memory_bytes_max / jobs,
         }
@@ -84,6 +86,7 @@ impl RepositoryExecutor {
             rules: volume.rules.clone(),
             tags: spec.tags.clone(),
             read_all: spec.read_all,
+            reread_days: self.reread_days,
             zstd_level: self.zstd_level,
             memory_bytes_max: self.memory_bytes_max,
             readers: self.readers,

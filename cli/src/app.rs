@@ -144,6 +144,7 @@ impl App {
             domain: self.domain(),
             credential,
             cache_dir: self.cache_dir(),
+            remote: !repository::store::is_local(url),
             cpu_threads: threads,
         };
         let opened = self.or_cancel(Repository::open(store, options, self.env.clone())).await?;

@@ -44,6 +44,7 @@ pub(crate) fn agent(global: &Global, args: AgentArgs) -> AgentLayer {
         memory_bytes_max: args.memory_bytes_max,
         jobs_max: args.jobs_max,
         zstd_level: args.zstd_level,
+        reread_days: args.reread_days,
         readers: args.readers,
         reconnect_seconds_max: args.reconnect_seconds_max,
         volumes: given(args.volumes),

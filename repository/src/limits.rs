@@ -17,8 +17,11 @@ pub const BLOB_BYTES_MAX: usize = 16 << 20;
 /// Blobs in one pack.
 pub const PACK_BLOBS_MAX: usize = 1 << 20;
 
-/// A sealed small object (outcome, registration, delta, key wrap) is never larger.
+/// A sealed small object (outcome, registration, delta, key wrap) is never larger: none is put, none is read.
 pub const OBJECT_BYTES_MAX: usize = 64 << 20;
+
+/// What a repository's metadata may take in the cache folder of this machine.
+pub const CACHE_BYTES_MAX: u64 = 512 << 20;
 
 /// A page: the unit in which changed large files are compared.
 pub const PAGE_BYTES: usize = 16 << 10;
@@ -92,12 +95,18 @@ pub const MEMORY_BYTES: usize = 256 << 20;
 /// An index delta is published after this many packs.
 pub const DELTA_PACKS: usize = 64;
 /// An index delta is published after this many seconds, if there is a pack to name.
-pub const DELTA_SECONDS: u64 = 120;
+pub const DELTA_SECONDS: i64 = 120;
 /// A backup that is to stop may take this long to do so by itself, and again to publish what it stored: then it is
 /// left where it stands, because a store may never answer.
 pub const STOP_SECONDS: u64 = 4;
 /// A parent's entry with a ctime this short before the parent's start is read again (mmap writes may not show yet).
 pub const FRESH_CTIME_SECONDS: i64 = 120;
+/// Files with several names that a backup remembers between their names; further ones are read once for each name.
+pub const LINKED_FILES_MAX: usize = 64 << 10;
+/// What is kept of them; a sixteenth of the default memory.
+pub const LINKED_BYTES_MAX: usize = 16 << 20;
+/// Every file is read again within so many days, whatever its times say: a thirtieth of the volume a day.
+pub const REREAD_DAYS: u32 = 30;
 /// A file that changes while being read is read this often before it is stored as it is, marked.
 pub const CHANGED_READS_MAX: u32 = 3;
 

@@ -81,6 +81,7 @@ impl Settings {
             domain: self.domain.clone(),
             credential: self.key.read()?,
             cache_dir: self.cache_dir.clone(),
+            remote: !store::is_local(&self.url),
             cpu_threads: self.cpu_threads,
         };
         let opened = Repository::open(store, options, env.clone()).await;

@@ -5,5 +5,7 @@
 
 pub mod alloc;
 mod mapped;
+#[cfg(feature = "written")]
+pub mod written;
 
 pub use mapped::Mapped;

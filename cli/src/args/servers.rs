@@ -42,6 +42,9 @@ pub struct AgentArgs {
     /// zstd level, 1 (fast) to 19 (small)
     #[arg(long, env = "HOLDFAST_ZSTD_LEVEL", value_name = "LEVEL")]
     pub zstd_level: Option<i32>,
+    /// Every file is read again within this many days, whatever its times say; 0 for never [default: 30]
+    #[arg(long, env = "HOLDFAST_REREAD_DAYS", value_name = "N")]
+    pub reread_days: Option<u32>,
     /// Threads that hash, compress and encrypt; 0 means one a core
     #[arg(long, env = "HOLDFAST_CPU_THREADS", value_name = "N")]
     pub cpu_threads: Option<usize>,

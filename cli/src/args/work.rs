@@ -43,6 +43,9 @@ pub struct Tuning {
     /// zstd level, 1 (fast) to 19 (small) [default: 2]
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=19))]
     pub zstd_level: Option<i32>,
+    /// Read every file again within this many days, whatever its times say; 0 for never [default: 30]
+    #[arg(long, value_name = "N")]
+    pub reread_days: Option<u32>,
     /// Bound on memory, for example 1GiB [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<ByteSize>,
@@ -62,6 +65,12 @@ impl Tuning {
     #[must_use]
     pub fn zstd_level(&self) -> i32 {
         self.zstd_level.unwrap_or(ZSTD_LEVEL)
+    }
+
+    /// Days within which every file is read again.
+    #[must_use]
+    pub fn reread_days(&self) -> u32 {
+        self.reread_days.unwrap_or(limits::REREAD_DAYS)
     }
 
     /// The bound on memory, bytes.
@@ -84,6 +93,7 @@ impl Tuning {
             ("--exclude-file", !self.exclude_file.is_empty()),
             ("--exclude-caches", self.exclude_caches),
             ("--zstd-level", self.zstd_level.is_some()),
+            ("--reread-days", self.reread_days.is_some()),
             ("--memory", self.memory.is_some()),
             ("--threads", self.threads.is_some()),
             ("--limit-upload", self.limit_upload.is_some()),

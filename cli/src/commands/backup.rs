@@ -186,6 +186,7 @@ fn request(path: &Path, args: &BackupArgs, rules: &Rules, host: &str) -> Result<
         rules: rules.clone(),
         tags: args.tag.clone(),
         read_all: args.read_all,
+        reread_days: args.tuning.reread_days(),
         zstd_level: args.tuning.zstd_level(),
         memory_bytes_max: args.tuning.memory_bytes(),
         readers: 0,

@@ -127,6 +127,7 @@ async fn try_open(app: &App, args: &StandaloneArgs, places: &Places) -> Result<A
         domain: app.domain(),
         credential,
         cache_dir: app.cache_dir(),
+        remote: !repository::store::is_local(&places.url),
         cpu_threads: args.tuning.threads(),
     };
     Ok(app.or_cancel(Repository::open(store, options, app.env.clone())).await??)
@@ -219,6 +220,7 @@ fn agent_config(
         state_dir: Some(places.state.join("agent")),
         memory_bytes_max: Some(args.tuning.memory_bytes()),
         zstd_level: Some(args.tuning.zstd_level()),
+        reread_days: Some(args.tuning.reread_days()),
         volumes: Some(volumes.collect()),
         restore_roots: Some(args.restore_roots.clone()),
         ..Default::default()

@@ -32,6 +32,7 @@ fn snapshot() -> Snapshot {
         root: blob,
         root_usage: blob,
         summary: Summary::Inline(Vec::new()),
+        identity: None,
     };
     Snapshot { id: Sid([0xab; 16]), manifest }
 }

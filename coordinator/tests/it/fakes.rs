@@ -43,6 +43,7 @@ pub(crate) fn snapshot(n: u8, volume: &str, started: Timestamp) -> Snapshot {
         root: blob,
         root_usage: blob,
         summary: Summary::Inline(Vec::new()),
+        identity: None,
     };
     Snapshot { id: Sid([n; 16]), manifest }
 }

@@ -139,6 +139,7 @@ pub(crate) fn agent_config(dir: &Path, coordinator: Target, volumes: &[&str]) ->
         memory_bytes_max: 64 << 20,
         jobs_max: 1,
         zstd_level: 2,
+        reread_days: 0,
         readers: 0,
         reconnect_seconds_max: 1,
         volumes: volumes.iter().map(volume).collect(),

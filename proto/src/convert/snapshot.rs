@@ -64,6 +64,7 @@ pub fn snapshot_from_wire(s: v1::Snapshot) -> Result<Snapshot> {
             root: blob_from_wire(s.root.as_ref())?,
             root_usage: blob_from_wire(s.root_usage.as_ref())?,
             summary: Summary::Inline(Vec::new()),
+            identity: None,
         },
     })
 }

@@ -41,6 +41,7 @@ fn snapshot() -> Snapshot {
             root: blob(8),
             root_usage: blob(9),
             summary: Summary::Inline(Vec::new()),
+            identity: None,
         },
     }
 }

@@ -12,7 +12,7 @@ use crate::env::Env;
 use crate::error::Context as _;
 use crate::keys::DomainKeys;
 use crate::layout::{Layout, ObjectKind};
-use crate::limits::PUTS_MAX;
+use crate::limits::{OBJECT_BYTES_MAX, PUTS_MAX};
 use crate::store::{Key, Put, Store, StoreErrorKind};
 use crate::{Error, ErrorKind, Result};
 
@@ -68,6 +68,10 @@ impl Objects {
     /// Creates `key` and says whose it is then. "Already exists" may be our own object, of a try whose reply was lost,
     /// and so may be what lies behind an error: it is read back and compared whole.
     pub async fn put_own(&self, key: &Key, sealed: &Bytes) -> Result<Whose> {
+        if sealed.len() > OBJECT_BYTES_MAX {
+            let what = format!("{key} would have {} bytes, more than can be read again", sealed.len());
+            return Err(Error::new(ErrorKind::Internal, what));
+        }
         let mut failed = None;
         for _ in 0..PUTS_MAX {
             match self.store.put_new(key, sealed.clone()).await {

@@ -55,6 +55,8 @@ pub struct Manifest {
     pub root_usage: BlobRef,
     /// Which blobs of which packs the snapshot needs.
     pub summary: Summary,
+    /// What tells the folder that was read from another one under its path, where the file system says it.
+    pub identity: Option<[u8; 16]>,
 }
 
 /// The blobs that a snapshot needs.

@@ -11,11 +11,11 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use super::Summary;
 use crate::codec::{Malformed, Reader, put_varint};
 use crate::ids::{PackId, PackRef, Place};
+use crate::items::BlobFetch;
 use crate::limits::{
     PACK_BLOBS_MAX, PACK_BYTES_MAX, RECORD_FETCHES, SUMMARY_PIECE_BYTES_AVG, SUMMARY_PIECE_BYTES_MAX,
     SUMMARY_PIECE_BYTES_MIN,
 };
-use crate::pack::BlobReader;
 use crate::{Error, ErrorKind, Result};
 
 mod set;
@@ -131,14 +131,14 @@ fn encode_one(out: &mut Vec<u8>, u: &PackUse) {
 }
 
 /// All that a snapshot needs, but for the pieces of the summary itself.
-pub async fn load(summary: &Summary, reader: &BlobReader) -> Result<Vec<PackUse>> {
+pub async fn load(summary: &Summary, fetch: &dyn BlobFetch) -> Result<Vec<PackUse>> {
     let damaged = |e: Malformed| Error::with_source(ErrorKind::Damaged, "read a snapshot's summary", e);
     let pieces = match summary {
         Summary::Inline(bytes) => return decode(bytes).map_err(damaged),
         Summary::Pieces(pieces) => pieces,
     };
     let mut out: Vec<PackUse> = Vec::new();
-    let reads: Vec<_> = pieces.iter().map(|p| reader.get(*p)).collect();
+    let reads: Vec<_> = pieces.iter().map(|p| fetch.get(*p)).collect();
     let mut read = stream::iter(reads).buffered(RECORD_FETCHES);
     while let Some(bytes) = read.try_next().await? {
         let piece = decode(&bytes).map_err(damaged)?;

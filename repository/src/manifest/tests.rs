@@ -37,6 +37,7 @@ pub(crate) fn manifest(volume: &str, started: i64) -> Manifest {
         root,
         root_usage: BlobRef { id: BlobId([2; 32]), place: place(1, 8) },
         summary: Summary::Inline(summary::encode(&summary.finish(|_| Some(1000)).unwrap())),
+        identity: Some([5; 16]),
     }
 }
 

@@ -57,6 +57,8 @@ pub(super) struct WireManifest {
     summary: Option<Vec<u8>>,
     #[prost(message, repeated, tag = "18")]
     summary_pieces: Vec<WireBlobRef>,
+    #[prost(bytes = "vec", optional, tag = "19")]
+    identity: Option<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -193,6 +195,7 @@ impl From<&Manifest> for WireManifest {
             root_usage: Some((&m.root_usage).into()),
             summary,
             summary_pieces: pieces,
+            identity: m.identity.map(|i| i.to_vec()),
         }
     }
 }
@@ -228,6 +231,7 @@ impl WireManifest {
             root: blob(self.root)?,
             root_usage: blob(self.root_usage)?,
             summary,
+            identity: self.identity.map(|i| array(&i, "identity of the folder")).transpose()?,
         })
     }
 }

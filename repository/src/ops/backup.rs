@@ -7,7 +7,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -15,11 +14,11 @@ use crate::chunk::compare;
 use crate::chunk::cutter::{ChunkerParams, Cutter};
 use crate::error::Context as _;
 use crate::index::Lookup;
-use crate::items::entry::{Content, Entry, Kind};
-use crate::items::segment::segment_places;
+use crate::items::entry::Entry;
 use crate::items::{BlobFetch, Tree, TreeWriter};
 use crate::limits;
 use crate::monitor::{Figures, Monitor};
+use crate::ops::reader::Reader;
 use crate::ops::snapshots::Snapshot;
 use crate::ops::{Problems, Repository, Task};
 use crate::source::{FreshRules, Rules, Walk};
@@ -29,13 +28,17 @@ mod blobs;
 mod commit;
 mod large;
 mod large_parent;
+mod links;
 mod packing;
 mod parent;
+mod pipe;
 mod sink;
 mod small;
 mod steps;
 
 use blobs::BlobWriter;
+use links::Links;
+use pipe::Pipe;
 use sink::Sink;
 use small::Done;
 use steps::{Step, Walker};
@@ -55,6 +58,8 @@ pub struct BackupRequest {
     pub tags: Vec<String>,
     /// Read everything, whatever the parent says.
     pub read_all: bool,
+    /// Every file is read again within so many days, whatever its times say; 0 for never.
+    pub reread_days: u32,
     /// zstd level, 1 to 19.
     pub zstd_level: i32,
     /// Bound on the memory of this backup, bytes.
@@ -91,13 +96,32 @@ pub async fn backup(
             format!("zstd level {} is not in 1 to 19", request.zstd_level),
         ));
     }
-    let lookup = match lookup {
-        Some(lookup) => lookup,
-        None => commit::own_index(repo),
+    let (lookup, own) = match lookup {
+        Some(lookup) => (lookup, None),
+        None => {
+            let own = commit::own_index(repo);
+            (Arc::clone(&own) as Arc<dyn Lookup>, Some(own))
+        }
     };
+    let done = try_backup(repo, &request, &lookup, task).await;
+    if let (Ok(_), Some(own)) = (&done, own) {
+        // The snapshot exists whatever becomes of this: what can't be kept is read again by the next process.
+        if let Ok(Err(e)) = tokio::task::spawn_blocking(move || own.save()).await {
+            tracing::warn!(error = %e.chain(), "the index is not kept");
+        }
+    }
+    done
+}
+
+async fn try_backup(
+    repo: &Arc<Repository>,
+    request: &BackupRequest,
+    lookup: &Arc<dyn Lookup>,
+    task: &Task,
+) -> Result<BackupReport> {
     let mut tried = 1;
     loop {
-        match commit::run(repo, &request, &lookup, task).await {
+        match commit::run(repo, request, lookup, task).await {
             Err(e) if e.kind() == ErrorKind::Fenced && tried < TRIES => tried += 1,
             other => return other.map_err(|e| e.context(format!("backup of {}", request.volume))),
         }
@@ -140,7 +164,7 @@ impl Reading {
             repo: Arc::clone(repo),
             writer: Arc::clone(writer),
             sink: Sink::new(writer),
-            fetch: repo.reader(),
+            fetch: Reader::of_writer(repo, &writer.session),
             rules: Arc::new(rules),
             monitor: Arc::clone(&task.monitor),
             budget: Arc::new(Semaphore::new(budget_kib as usize)),
@@ -169,6 +193,7 @@ struct Written {
     tree: Tree,
     problems: Problems,
     changed: u64,
+    identity: Option<[u8; 16]>,
 }
 
 /// Walks and reads the whole volume and writes its item stream.
@@ -179,101 +204,91 @@ async fn write_tree(
     task: &Task,
 ) -> Result<Written> {
     let readers = if request.readers == 0 { reading.repo.pool.threads() * 2 + 2 } else { request.readers };
-    let (steps, walker) = start_walk(reading, request, parent).await?;
-    let steps = futures::stream::unfold(steps, |mut rx| async move { rx.recv().await.map(|s| (s, rx)) });
-    let mut done = Box::pin(steps.map(|step| process(reading, step)).buffered(readers));
+    let started = start_walk(reading, request, parent).await?;
+    let mut pipe = Pipe::new(reading, started.steps, readers);
     let mut writer = TreeWriter::new(reading.repo.keys.tree_key());
     let mut sink = reading.sink.clone();
     let (mut problems, mut changed) = (Problems::default(), 0);
     loop {
-        let batch = tokio::select! {
-            batch = done.next() => batch,
+        let next = tokio::select! {
+            next = pipe.next() => next?,
             () = task.cancel.cancelled() => return Err(Error::new(ErrorKind::Cancelled, "cancelled")),
             e = reading.writer.packing.failed() => return Err(e),
         };
-        let Some(batch) = batch else { break };
-        for one in batch? {
-            match one {
-                Done::Entry(entry) => {
-                    if entry.changed_during_read {
-                        changed += 1;
-                    }
-                    sink.need(entry.blobs().map(|b| b.place))?;
-                    writer.push(&mut sink, &entry).await?;
+        let entry = match next {
+            None => break,
+            Some(Done::Entry(entry)) => entry,
+            Some(Done::Further(found)) => match started.links.find(&found) {
+                Some(entry) => {
+                    reading.monitor.bytes_done.add(found.size);
+                    entry
                 }
-                Done::Problem { path, what } => {
-                    reading.monitor.entries_failed.add(1);
-                    problems.push(&path, what);
+                None => {
+                    pipe.read_now(found);
+                    continue;
                 }
+            },
+            Some(Done::Problem { path, what }) => {
+                reading.monitor.entries_failed.add(1);
+                problems.push(&path, what);
+                continue;
             }
-        }
+        };
+        changed += u64::from(entry.changed_during_read);
+        started.links.note(&entry);
+        sink.need(entry.blobs().map(|b| b.place))?;
+        writer.push(&mut sink, &entry).await?;
     }
-    drop(done);
-    walker.await.context(ErrorKind::Internal, || "walk".to_owned())?;
+    drop(pipe);
+    started.walker.await.context(ErrorKind::Internal, || "walk".to_owned())?;
     let tree = writer.finish(&mut sink).await?;
-    Ok(Written { tree, problems, changed })
+    Ok(Written { tree, problems, changed, identity: started.identity })
 }
 
-type Steps = mpsc::Receiver<Result<Step>>;
+/// A walk that has begun.
+struct Started {
+    steps: mpsc::Receiver<Result<Step>>,
+    links: Arc<Links>,
+    identity: Option<[u8; 16]>,
+    walker: AbortOnDropHandle<()>,
+}
 
 async fn start_walk(
     reading: &Arc<Reading>,
     request: &BackupRequest,
     parent: Option<&parent::ParentSnapshot>,
-) -> Result<(Steps, AbortOnDropHandle<()>)> {
+) -> Result<Started> {
     let (root, rules) = (request.root.clone(), request.rules.clone());
-    let open = move || -> Result<(Walk, bool)> {
+    let open = move || -> Result<_> {
         let walk = Walk::open(&root, &rules)?;
-        let memory_fs = walk.is_memory_fs()?;
-        Ok((walk, memory_fs))
+        let (memory_fs, identity) = (walk.is_memory_fs()?, walk.identity()?);
+        Ok((walk, memory_fs, identity))
     };
-    let (walk, memory_fs) = tokio::task::spawn_blocking(open)
+    let (walk, memory_fs, identity) = tokio::task::spawn_blocking(open)
         .await
         .context(ErrorKind::Internal, || "open the volume".to_owned())??;
-    let fresh = parent.map(|p| FreshRules {
-        parent_started: p.snapshot.manifest.started,
-        now: reading.repo.env.now(),
-        memory_fs,
-        read_all: request.read_all,
+    let fresh = parent.map(|p| {
+        let manifest = &p.snapshot.manifest;
+        FreshRules {
+            parent_started: manifest.started,
+            now: reading.repo.env.now(),
+            memory_fs,
+            read_all: request.read_all,
+            same_volume: manifest.identity.is_none() || manifest.identity == identity,
+            reread_days: request.reread_days,
+        }
     });
     let leaves = parent.map(|p| p.stream_leaves(reading));
     let suspects = parent.map(|p| Arc::clone(&p.suspects)).unwrap_or_default();
-    let (tx, rx) = mpsc::channel(4);
-    let monitor = Arc::clone(&reading.monitor);
+    let (tx, steps) = mpsc::channel(4);
+    let (monitor, links) = (Arc::clone(&reading.monitor), Arc::new(Links::default()));
+    let met = Arc::clone(&links);
     let run = move || {
         let may_keep = |entry: &Entry| suspects.may_keep(entry);
         let parent = steps::Parent::new(leaves);
-        Walker { walk, parent, fresh, may_keep: &may_keep, monitor: &monitor, steps: tx }.run();
+        let (links, monitor) = (&*met, &*monitor);
+        Walker { walk, parent, fresh, may_keep: &may_keep, links, monitor, steps: tx }.run();
     };
-    Ok((rx, AbortOnDropHandle::new(tokio::task::spawn_blocking(run))))
-}
-
-async fn process(reading: &Arc<Reading>, step: Result<Step>) -> Result<Vec<Done>> {
-    match step? {
-        Step::Batch(items, bytes) => {
-            let done = small::read_batch(reading, items, bytes).await?;
-            for one in &done {
-                if let Done::Entry(entry) = one {
-                    need_segments(reading, entry).await?;
-                }
-            }
-            Ok(done)
-        }
-        Step::Large(large) => {
-            let (found, old) = *large;
-            Ok(large::read_large(reading, found, old).await?.into_iter().collect())
-        }
-    }
-}
-
-/// Of a large file that is taken over: notes what its segments refer to, which the item stream does not say.
-async fn need_segments(reading: &Arc<Reading>, entry: &Entry) -> Result<()> {
-    let Kind::File(Content::Segments(segments)) = &entry.kind else { return Ok(()) };
-    for segment in segments {
-        let places = segment_places(&*reading.fetch, *segment).await?;
-        let session = &reading.writer.session;
-        reading.sink.need(places.into_iter().map(|p| session.resolve(p)))?;
-        reading.sink.need([segment.usage.place])?;
-    }
-    Ok(())
+    let walker = AbortOnDropHandle::new(tokio::task::spawn_blocking(run));
+    Ok(Started { steps, links, identity, walker })
 }

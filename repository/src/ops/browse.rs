@@ -15,6 +15,7 @@ use crate::items::reader::Leaf;
 use crate::items::select::Select;
 use crate::items::{BlobFetch, NodeRef, TreeReader};
 use crate::ops::Repository;
+use crate::ops::reader::Reader;
 use crate::ops::snapshots::Snapshot;
 use crate::{Error, ErrorKind, Result};
 
@@ -32,15 +33,15 @@ pub enum Change {
     Changed(Box<Entry>, Box<Entry>, bool),
 }
 
-/// Reads metadata blobs of this repository.
-pub(crate) fn fetcher(repo: &Repository) -> Arc<dyn BlobFetch> {
-    repo.reader()
+/// The item tree of a snapshot. Looking into one needs no registration.
+pub(crate) fn tree(repo: &Repository, snapshot: &Snapshot) -> TreeReader {
+    tree_of(&Reader::unregistered(repo), snapshot)
 }
 
-/// The item tree of a snapshot.
-pub(crate) fn tree(repo: &Repository, snapshot: &Snapshot) -> TreeReader {
+/// The item tree of a snapshot, read by `reader`.
+pub(crate) fn tree_of(reader: &Arc<Reader>, snapshot: &Snapshot) -> TreeReader {
     let (node, usage) = (snapshot.manifest.root, snapshot.manifest.root_usage);
-    TreeReader::new(fetcher(repo), NodeRef { node, usage })
+    TreeReader::new(Arc::clone(reader) as Arc<dyn BlobFetch>, NodeRef { node, usage })
 }
 
 /// The leaves of a range; what of the tree is damaged comes as an inner error, and reading goes on behind it where
@@ -95,12 +96,12 @@ pub fn find(repo: &Arc<Repository>, snapshot: &Snapshot, patterns: &[String]) ->
 
 /// The bytes of the regular file at `path`, in order, each blob checked.
 pub fn cat(repo: &Arc<Repository>, snapshot: &Snapshot, path: &[u8]) -> ResultStream<Bytes> {
-    let (path, tree) = (trimmed(path), tree(repo, snapshot));
-    let (reader, fetch) = (repo.reader(), fetcher(repo));
+    let reader = Reader::unregistered(repo);
+    let (path, tree) = (trimmed(path), tree_of(&reader, snapshot));
     let opened = async move {
         let entry = tree.find(&path).await?.ok_or_else(|| not_found(&path))?;
         match entry.kind {
-            Kind::File(content) => Ok(cat::content(reader, fetch, content, entry.size)),
+            Kind::File(content) => Ok(cat::content(reader, content, entry.size)),
             _ => {
                 let what = format!("{} is not a regular file", String::from_utf8_lossy(&path));
                 Err(Error::new(ErrorKind::Input, what))

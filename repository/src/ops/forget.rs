@@ -10,6 +10,7 @@ use crate::layout::ObjectKind;
 use crate::manifest::record::Forgotten;
 use crate::manifest::{Manifest, summary};
 use crate::ops::Repository;
+use crate::ops::reader::Reader;
 use crate::session::{Found, Session, Who, history};
 use crate::{Error, ErrorKind, Result};
 
@@ -68,7 +69,7 @@ pub async fn unforget(repo: &Repository, snapshot: Sid, node: &str) -> Result<Si
 /// W5 for all that the manifest needs.
 async fn check(repo: &Repository, session: &Session, manifest: &Manifest) -> Result<()> {
     session.note_all_packs().await?;
-    let needs = summary::load(&manifest.summary, &repo.reader()).await?;
+    let needs = summary::load(&manifest.summary, &*Reader::of_writer(repo, session)).await?;
     let places = needs.iter().flat_map(|n| {
         let pack = n.pack.id;
         n.ordinals.iter().map(move |ordinal| Place { pack, ordinal })

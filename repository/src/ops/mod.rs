@@ -5,6 +5,8 @@ pub mod browse;
 pub mod forget;
 pub mod gc;
 pub mod init;
+pub(crate) mod kept;
+pub(crate) mod reader;
 pub mod repo;
 pub mod report;
 pub mod restore;

@@ -13,8 +13,9 @@ use crate::error::Context as _;
 use crate::ids::{DomainName, RepoId};
 use crate::keys::{self, Credential, DomainKeys};
 use crate::layout::{Layout, ObjectKind};
+use crate::limits::CACHE_BYTES_MAX;
 use crate::pack::BlobReader;
-use crate::store::{Key, Store, StoreError, StoreErrorKind};
+use crate::store::{Cache, Key, Store, StoreError, StoreErrorKind};
 use crate::{Error, ErrorKind, Result};
 
 /// The format that this version writes, and the only one that it reads.
@@ -80,6 +81,8 @@ pub struct OpenOptions {
     pub credential: Credential,
     /// Folder for caches; `None` keeps nothing. Everything in it may be deleted at any time.
     pub cache_dir: Option<PathBuf>,
+    /// The store is far away: metadata that was read or written is kept in the cache folder.
+    pub remote: bool,
     /// Threads that hash, compress and encrypt; 0 means one a core.
     pub cpu_threads: usize,
 }
@@ -101,13 +104,15 @@ pub struct Repository {
     pub pool: Pool,
     /// Cache folder of this repository and domain.
     pub cache_dir: Option<PathBuf>,
+    /// Keeps metadata; only of a store that is far away.
+    pub(crate) cache: Option<Arc<Cache>>,
     reader: Arc<BlobReader>,
 }
 
 impl Repository {
     /// Reads `repo.json` and opens the domain's keys. A wrong key fails with [`ErrorKind::Key`] at once.
     pub async fn open(store: Arc<dyn Store>, options: OpenOptions, env: Env) -> Result<Arc<Self>> {
-        let OpenOptions { domain, credential, cache_dir, cpu_threads } = options;
+        let OpenOptions { domain, credential, cache_dir, remote, cpu_threads } = options;
         let id = Description::parse(&read_description(&*store).await?)?;
         let layout = Layout::new(domain.clone());
         let wraps = read_wraps(&store, &layout).await?;
@@ -125,8 +130,10 @@ impl Repository {
         let keys = Arc::new(opened.context(ErrorKind::Key, || "open the repository's keys".to_owned())?);
         let pool = Pool::new(cpu_threads)?;
         let cache_dir = cache_dir.map(|dir| dir.join(id.to_string()).join(domain.as_str()));
+        let cache = cache_dir.as_ref().filter(|_| remote);
+        let cache = cache.map(|dir| Cache::open(&dir.join("metadata"), CACHE_BYTES_MAX, &env));
         let reader = BlobReader::new(Arc::clone(&store), layout.clone(), Arc::clone(&keys), pool.clone());
-        Ok(Arc::new(Self { store, id, layout, keys, env, pool, cache_dir, reader: Arc::new(reader) }))
+        Ok(Arc::new(Self { store, id, layout, keys, env, pool, cache_dir, cache, reader: Arc::new(reader) }))
     }
 
     /// Reads blobs of this domain.

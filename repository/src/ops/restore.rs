@@ -3,6 +3,7 @@
 //! 1. The item stream is read once: directories, links, devices and files without packs are made at once; what the
 //!    other files want is gathered and read pack by pack, in windows of bounded memory.
 //! 2. The stream is read again and directories get their metadata, each after all that lies below it.
+//! 3. The target's file system is synced.
 //!
 //! A file that can't be restored whole is removed and named; the rest goes on. Directories are merged into those that
 //! are there and get the snapshot's metadata. Nothing is ever written outside the target (`target` sees to it).
@@ -27,6 +28,7 @@ use state::State;
 
 use crate::error::Context as _;
 use crate::monitor::Figures;
+use crate::ops::reader::Reader;
 use crate::ops::snapshots::Snapshot;
 use crate::ops::{Problems, Repository, Task, browse};
 use crate::target::{Target, TargetOptions};
@@ -76,13 +78,23 @@ pub struct RestoreReport {
 
 /// Restores. Nothing is ever written outside the target.
 pub async fn restore(repo: &Arc<Repository>, request: RestoreRequest, task: &Task) -> Result<RestoreReport> {
-    let tree = browse::tree(repo, &request.snapshot);
+    let reader = Reader::register(repo, request.snapshot.id).await?;
+    let done = restore_with(&reader, repo.env.random(), request, task).await;
+    reader.close().await;
+    done
+}
+
+async fn restore_with(
+    reader: &Arc<Reader>,
+    nonce: [u8; 8],
+    request: RestoreRequest,
+    task: &Task,
+) -> Result<RestoreReport> {
+    let tree = browse::tree_of(reader, &request.snapshot);
     let selection = Selection::new(&tree, &request.path, &request.patterns).await?;
     let (path, existing) = (request.target.clone(), request.existing);
-    let options = TargetOptions {
-        replace: matches!(existing, Existing::Overwrite | Existing::IfChanged),
-        nonce: repo.env.random(),
-    };
+    let options =
+        TargetOptions { replace: matches!(existing, Existing::Overwrite | Existing::IfChanged), nonce };
     let opened = pass::blocking(move || Target::open(&path, options)).await?;
     let target = opened.context(ErrorKind::Target, || {
         format!("open the folder {} to restore into", request.target.display())
@@ -99,8 +111,7 @@ pub async fn restore(repo: &Arc<Repository>, request: RestoreRequest, task: &Tas
     }
     let state = Arc::new(State::new(target, existing, selection.has_patterns(), task.clone()));
     let pass = Pass {
-        reader: repo.reader(),
-        fetch: browse::fetcher(repo),
+        reader: Arc::clone(reader),
         state: Arc::clone(&state),
         selection: selection.clone(),
         window_bytes_max: request.memory_bytes_max / 4,
@@ -110,6 +121,12 @@ pub async fn restore(repo: &Arc<Repository>, request: RestoreRequest, task: &Tas
     if selection.fills_target() {
         finish::run(&tree, &selection, &state).await?;
     }
+    // One wait for all files: what was reported as restored is still there after a power cut.
+    let synced = {
+        let state = Arc::clone(&state);
+        pass::blocking(move || state.target.sync()).await?
+    };
+    synced.context(ErrorKind::Target, || "finish the restore".to_owned())?;
     let (problems, skipped) = state.take_report();
     Ok(RestoreReport { problems, skipped, figures: task.monitor.figures() })
 }

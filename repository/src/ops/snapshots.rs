@@ -1,6 +1,7 @@
 //! Lists and finds snapshots.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
@@ -12,6 +13,7 @@ use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::ops::Repository;
 use crate::session::history::{self, Found, History};
+use crate::store::CachedStore;
 use crate::{Error, ErrorKind, Result};
 
 /// Digits of a prefix that names a snapshot, at least.
@@ -41,7 +43,12 @@ impl Repository {
 
 /// All committed snapshots that are not forgotten, oldest first. Damaged outcomes are named in the second value.
 pub async fn list(repo: &Repository) -> Result<(Vec<Snapshot>, Vec<Error>)> {
-    list_in(&repo.objects()).await
+    let mut objects = repo.objects();
+    if let Some(cache) = &repo.cache {
+        // Which outcomes there are, the store says; what one says never changes.
+        objects.store = Arc::new(CachedStore::with(objects.store, Arc::clone(cache)));
+    }
+    list_in(&objects).await
 }
 
 async fn list_in(objects: &Objects) -> Result<(Vec<Snapshot>, Vec<Error>)> {

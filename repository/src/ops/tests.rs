@@ -18,8 +18,12 @@ mod changes;
 mod counts;
 mod crash;
 mod damage;
+mod fresh;
 mod gc;
 mod golden;
+mod kept;
+mod readers;
+mod versions;
 
 /// A clock an hour ahead of the files, so that their ctimes are old.
 #[derive(Debug)]
@@ -50,6 +54,7 @@ async fn open(store: Arc<dyn Store>) -> Arc<Repository> {
         domain: DomainName::default_domain(),
         credential: credential(),
         cache_dir: None,
+        remote: false,
         cpu_threads: 2,
     };
     Repository::open(store, options, env()).await.unwrap()
@@ -82,6 +87,7 @@ fn request(root: &Path) -> BackupRequest {
         rules: crate::source::Rules::default(),
         tags: Vec::new(),
         read_all: false,
+        reread_days: 0,
         zstd_level: 2,
         memory_bytes_max: 128 << 20,
         readers: 0,

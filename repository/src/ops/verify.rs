@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use live::Live;
 
 use crate::error::Context as _;
+use crate::manifest::summary;
 use crate::monitor::Figures;
-use crate::ops::restore::pass::is_damage;
+use crate::ops::reader::{Reader, is_damage};
 use crate::ops::snapshots::Snapshot;
 use crate::ops::{Problems, Repository, Task};
 use crate::{ErrorKind, Result};
@@ -68,12 +69,25 @@ pub async fn verify(
         }
         _ => None,
     };
+    let reader = Reader::register_to_verify(repo, snapshot.id).await?;
+    let done = verify_with(repo, &reader, snapshot, (level, live), task).await;
+    reader.close().await;
+    done
+}
+
+async fn verify_with(
+    repo: &Arc<Repository>,
+    reader: &Arc<Reader>,
+    snapshot: &Snapshot,
+    (level, live): (&Level, Option<Live>),
+    task: &Task,
+) -> Result<VerifyReport> {
     let findings = Arc::new(Findings { problems: Mutex::default(), task: task.clone() });
-    match quick::uses(repo, snapshot).await {
-        Ok(uses) => {
-            quick::check(repo, &uses, task, &findings).await?;
+    match summary::load(&snapshot.manifest.summary, &**reader).await {
+        Ok(listed) => {
+            let uses = quick::check(repo, reader, &listed, (task, &findings)).await?;
             if *level != Level::Quick {
-                full::check_summary(repo, snapshot, &uses, &findings).await?;
+                full::check_summary(reader, snapshot, &uses, &findings).await?;
             }
         }
         Err(e) if is_damage(&e) => findings.add(b"", format!("the summary is damaged: {}", e.chain())),
@@ -81,7 +95,7 @@ pub async fn verify(
     }
     if *level != Level::Quick {
         task.monitor.bytes_total.add(snapshot.manifest.bytes);
-        full::check(repo, snapshot, live, task, &findings).await?;
+        full::check(reader, snapshot, live, task, &findings).await?;
     }
     let problems = std::mem::take(&mut *lock(&findings.problems));
     Ok(VerifyReport { problems, figures: task.monitor.figures() })

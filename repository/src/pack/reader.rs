@@ -188,22 +188,30 @@ impl BlobReader {
         let (sealed, tail) = bytes.split_at(bytes.len().saturating_sub(TAIL_LEN));
         let tail = tail.try_into().map_err(|_| damaged(PackError::NotAPack))?;
         let (frames, _) = Frames::open(&self.keys, id, tail).map_err(damaged)?;
-        let mut plain = frames.open_all(shape, first, sealed).map_err(damaged)?;
-        let needed = footer_len(&plain).map_err(damaged)? + TRAILER_LEN;
-        if needed > plain.len() {
-            let before = usize::try_from(u64::from(first) * FRAME_BYTES as u64).unwrap_or(usize::MAX);
-            let missing = (needed - plain.len()).div_ceil(FRAME_BYTES);
-            if missing * FRAME_BYTES > before {
-                return Err(damaged(PackError::Content("trailer")));
+        // Only the footer's own frames are opened: a damaged one that merely came along is its groups' loss alone.
+        let trailer = shape.frames_of(&(shape.plain_len - TRAILER_LEN as u64..shape.plain_len)).start;
+        let came = |from: u32| {
+            let skip = from.checked_sub(first).map(|n| n as usize * SEALED_FRAME_BYTES);
+            skip.and_then(|n| sealed.get(n..)).ok_or_else(|| damaged(PackError::NotAPack))
+        };
+        let mut plain = frames.open_all(shape, trailer, came(trailer)?).map_err(damaged)?;
+        let needed = (footer_len(&plain).map_err(damaged)? + TRAILER_LEN) as u64;
+        let start =
+            shape.plain_len.checked_sub(needed).ok_or(PackError::Content("trailer")).map_err(damaged)?;
+        let start = shape.frames_of(&(start..shape.plain_len)).start;
+        if start < trailer {
+            let mut sealed = Vec::new();
+            if start < first {
+                sealed.extend_from_slice(&self.read(&key, shape.stored(&(start..first))).await?);
             }
-            let start = first - u32::try_from(missing).map_err(|_| damaged(PackError::Content("trailer")))?;
-            let sealed = self.read(&key, shape.stored(&(start..first))).await?;
+            let come = came(start.max(first))?;
+            sealed.extend_from_slice(&come[..(trailer - start.max(first)) as usize * SEALED_FRAME_BYTES]);
             let mut longer = frames.open_all(shape, start, &sealed).map_err(damaged)?;
             longer.extend_from_slice(&plain);
             plain = longer;
         }
         let footer = Arc::new(footer_of(&plain).map_err(damaged)?);
-        if footer.body_len() + needed as u64 > shape.plain_len {
+        if footer.body_len() + needed > shape.plain_len {
             return Err(damaged(PackError::Content("footer")));
         }
         let weight = footer.blobs.len() + 16;

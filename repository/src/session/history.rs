@@ -138,7 +138,7 @@ impl History {
         if changed && let (Some(dir), Some(path)) = (cache_dir, &cache) {
             // Without the cache the next session reads more; that is all.
             if let Err(e) = write_cache(dir, path, &kept) {
-                tracing::debug!(error = %e, path = %path.display(), "the cache of snapshots could not be written");
+                tracing::warn!(error = %e, path = %path.display(), "the cache of snapshots could not be written");
             }
         }
         history.names = kept

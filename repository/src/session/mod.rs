@@ -90,11 +90,14 @@ impl Session {
     }
 
     /// Registers a reader, so that its snapshot counts as not forgotten until it closes. `None` where the credentials
-    /// may only read: then a reader that finds a pack gone loads [`Relocations`] again.
+    /// may only read, or the store is full: what is stored must come back all the same.
     pub async fn open_reader(objects: Objects, node: &str, snapshot: Option<Sid>) -> Result<Option<Self>> {
         match Self::open(objects, &Who::reader(node, snapshot)).await {
             Ok(session) => Ok(Some(session)),
-            Err(e) if is_denied(&e) => Ok(None),
+            Err(e) if has_no_place(&e) => {
+                tracing::debug!(error = %e.chain(), "reading without a registration");
+                Ok(None)
+            }
             Err(e) => Err(e),
         }
     }
@@ -115,6 +118,12 @@ impl Session {
     #[must_use]
     pub fn carries(&self) -> &[Sid] {
         &self.carries
+    }
+
+    /// The relocations that were read in W4.
+    #[must_use]
+    pub fn relocations(&self) -> &Relocations {
+        &self.relocations
     }
 
     /// Where a blob is now: relocations followed.
@@ -198,11 +207,11 @@ impl Session {
     }
 }
 
-fn is_denied(e: &Error) -> bool {
+fn has_no_place(e: &Error) -> bool {
     let mut next = std::error::Error::source(e);
     while let Some(cause) = next {
         if let Some(store) = cause.downcast_ref::<StoreError>() {
-            return store.kind == StoreErrorKind::Denied;
+            return matches!(store.kind, StoreErrorKind::Denied | StoreErrorKind::Full);
         }
         next = cause.source();
     }

@@ -9,7 +9,7 @@ use rustix::fs;
 use rustix::io::Errno;
 
 use super::error::{SourceError, SourceErrorKind, show_path};
-use super::fresh::{FreshRules, unchanged};
+use super::fresh::{FreshRules, is_due, unchanged};
 use super::handle::DirHandle;
 use super::opened::{self, OpenedFile};
 use super::stat::{FoundKind, Stat};
@@ -28,6 +28,8 @@ pub struct Found {
     pub size: u64,
     /// What it is.
     pub kind: FoundKind,
+    /// How many names it has, here and elsewhere.
+    pub links: u32,
     /// Another file system is mounted on this directory: it counts as empty.
     pub mount_point: bool,
     dir: Arc<DirHandle>,
@@ -35,7 +37,8 @@ pub struct Found {
 
 impl Found {
     pub(super) fn new(path: Vec<u8>, stat: Stat, mount_point: bool, dir: Arc<DirHandle>) -> Self {
-        Self { path, meta: stat.meta, size: stat.size, kind: stat.kind, mount_point, dir }
+        let Stat { meta, kind, size, links, .. } = stat;
+        Self { path, meta, size, kind, links, mount_point, dir }
     }
 
     /// The last component; empty for the root.
@@ -110,7 +113,8 @@ impl Found {
             | (Kind::BlockDevice(a, b), FoundKind::BlockDevice(c, d)) => (*a, *b) == (c, d),
             _ => false,
         };
-        same_kind && unchanged(parent, &self.meta, self.size, rules)
+        let due = self.kind == FoundKind::File && is_due(&self.path, rules);
+        same_kind && !due && unchanged(parent, &self.meta, self.size, rules)
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::error::{SourceError, SourceErrorKind};
@@ -70,7 +70,13 @@ impl DirHandle {
             return stat_fd(self.fd());
         }
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-        fs::statx(&self.fd, name, flags, WANTED).map(|s| Stat::new(&s))
+        Ok(Stat::new(&fs::statx(&self.fd, name, flags, WANTED)?).map(|stat| self.own_links(stat)))
+    }
+
+    /// Inode numbers say which names are one file only within a device. Overlays show files of several.
+    fn own_links(&self, mut stat: Stat) -> Stat {
+        stat.meta.linked &= stat.dev == self.volume.dev;
+        stat
     }
 
     /// True for what does not belong to the volume: the root of another mount, or of another file system.
@@ -98,7 +104,7 @@ impl DirHandle {
         if self.is_foreign(&stat) {
             return Err(Errno::XDEV);
         }
-        Ok((fd, stat))
+        Ok((fd, self.own_links(stat)))
     }
 
     /// Opens without leaving a mark, where we may: only owner and root can.
@@ -134,6 +140,24 @@ impl DirHandle {
 /// Stats an open file.
 pub(super) fn stat_fd(fd: BorrowedFd<'_>) -> Result<Option<Stat>, Errno> {
     fs::statx(fd, c"", AtFlags::EMPTY_PATH, WANTED).map(|s| Stat::new(&s))
+}
+
+/// What tells this directory from every other that ever had its path: its inode number and when it was made. They stay
+/// what they are when the volume is mounted elsewhere or cloned block by block, and differ where it was made anew and
+/// filled from a copy. `None` where the file system does not tell.
+pub(super) fn identity(dir: &DirHandle) -> Result<Option<[u8; 16]>, Errno> {
+    let wanted = WANTED | StatxFlags::BTIME;
+    let s = fs::statx(&dir.fd, c"", AtFlags::EMPTY_PATH, wanted)?;
+    if s.stx_mask & StatxFlags::BTIME.bits() == 0 {
+        return Ok(None);
+    }
+    let magic = fs::fstatfs(&dir.fd)?.f_type as u64 & 0xffff_ffff;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&magic.to_le_bytes()).update(&s.stx_ino.to_le_bytes());
+    hasher.update(&s.stx_btime.tv_sec.to_le_bytes()).update(&s.stx_btime.tv_nsec.to_le_bytes());
+    let mut out = [0; 16];
+    out.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    Ok(Some(out))
 }
 
 /// True if the file system of this directory keeps everything in memory: there, times say nothing about mapped writes.

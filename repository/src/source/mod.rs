@@ -17,7 +17,7 @@ mod xattrs;
 
 pub use error::{SourceError, SourceErrorKind, show_path};
 pub use found::Found;
-pub use fresh::{FreshRules, unchanged};
+pub use fresh::{FreshRules, is_due, unchanged};
 pub use handle::DirHandle;
 pub use opened::{OpenedFile, Segment, Segments};
 pub use stat::FoundKind;

@@ -37,6 +37,8 @@ pub(super) struct Stat {
     /// Allocated, in units of 512 bytes.
     pub(super) blocks: u64,
     pub(super) dev: (u32, u32),
+    /// How many names it has.
+    pub(super) links: u32,
     /// The mount, where the kernel tells it (5.8 and later).
     pub(super) mount: Option<u64>,
 }
@@ -71,6 +73,7 @@ impl Stat {
             size: if kind == FoundKind::File { s.stx_size } else { 0 },
             blocks: s.stx_blocks,
             dev: (s.stx_dev_major, s.stx_dev_minor),
+            links: s.stx_nlink,
             mount: (s.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(s.stx_mnt_id),
         })
     }

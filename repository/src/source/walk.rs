@@ -156,6 +156,11 @@ impl Walk {
         handle::is_memory_fs(&self.root).map_err(|e| SourceError::errno("ask for the file system of", b"", e))
     }
 
+    /// What tells this volume from another one in its place; see [`handle::identity`].
+    pub fn identity(&self) -> Result<Option<[u8; 16]>, SourceError> {
+        handle::identity(&self.root).map_err(|e| SourceError::errno("ask for the identity of", b"", e))
+    }
+
     fn problem(&mut self, error: SourceError) {
         self.counts.problems += 1;
         self.waiting.push_back(Step::Problem { path: self.path.clone(), error });

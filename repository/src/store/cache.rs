@@ -1,20 +1,21 @@
-//! Keeps small immutable objects in a local folder, so that they are fetched once.
+//! Keeps small immutable things in a local folder, so that they are fetched once.
 //!
-//! Only answers to `get` come from it. Whether an object exists, and which exist, is always asked of the store: a
+//! A [`Cache`] keeps what it is given under the name that it is given, sealed as the caller has it; a [`CachedStore`] keeps
+//! a store's small objects in one. Only answers to `get` come from it. Whether an object exists, and which exist, is always asked of the store: a
 //! cached copy is no proof. Every file carries a hash of its key and bytes; one that is cut short or changed is a miss.
 //! Everything in the folder may be deleted at any time, and no error of the local disk ever reaches the caller.
 
 use std::io::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{Key, Listed, Put, Store, StoreResult, letter_of};
 use crate::env::Env;
@@ -32,42 +33,37 @@ pub struct CachedStore {
     cache: Arc<Cache>,
 }
 
+/// A bounded folder of checked files.
 #[derive(Debug)]
-struct Cache {
+pub struct Cache {
     folder: PathBuf,
     bytes_max: u64,
-    /// Bytes in the folder, roughly: other processes share it. Counted anew when it is exceeded.
+    /// Bytes in the folder, roughly: other processes share it. Counted by the first insertion, and anew when it is
+    /// exceeded.
     bytes: AtomicU64,
+    counted: AtomicBool,
+    /// A folder that can't be written is told of once.
+    warned: AtomicBool,
     evicting: Mutex<()>,
     env: Env,
 }
 
 impl CachedStore {
     /// Wraps the store of one repository; `folder` must be this repository's alone. Keeps up to `bytes_max` in it.
-    pub async fn open(inner: Arc<dyn Store>, folder: &Path, bytes_max: u64, env: &Env) -> Self {
-        let cache = Cache {
-            folder: folder.to_owned(),
-            bytes_max,
-            bytes: AtomicU64::new(0),
-            evicting: Mutex::default(),
-            env: env.clone(),
-        };
-        let cache = Arc::new(cache);
-        let scanned = cache.clone();
-        blocking(move || scanned.evict()).await;
+    #[must_use]
+    pub fn open(inner: Arc<dyn Store>, folder: &Path, bytes_max: u64, env: &Env) -> Self {
+        Self::with(inner, Cache::open(folder, bytes_max, env))
+    }
+
+    /// Keeps the store's small objects in `cache`.
+    #[must_use]
+    pub fn with(inner: Arc<dyn Store>, cache: Arc<Cache>) -> Self {
         Self { inner, cache }
     }
 
-    /// Drops the copy of an object that proved wrong, so that it is fetched again.
-    pub async fn forget(&self, key: &Key) {
-        let (cache, key) = (self.cache.clone(), key.clone());
-        blocking(move || drop(std::fs::remove_file(cache.path(&key)))).await;
-    }
-
     async fn keep(&self, key: &Key, bytes: &Bytes) {
-        if is_kept(key) && bytes.len() <= OBJECT_BYTES_MAX {
-            let (cache, key, bytes) = (self.cache.clone(), key.clone(), bytes.clone());
-            blocking(move || cache.insert(&key, &bytes)).await;
+        if is_kept(key) {
+            self.cache.keep(key, bytes).await;
         }
     }
 }
@@ -88,6 +84,40 @@ fn hash(key: &Key, bytes: &[u8]) -> [u8; HASH_BYTES] {
 }
 
 impl Cache {
+    /// Keeps up to `bytes_max` in `folder`, which must be one repository's alone. Nothing is read or made yet.
+    #[must_use]
+    pub fn open(folder: &Path, bytes_max: u64, env: &Env) -> Arc<Self> {
+        Arc::new(Self {
+            folder: folder.to_owned(),
+            bytes_max,
+            bytes: AtomicU64::new(0),
+            counted: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
+            evicting: Mutex::default(),
+            env: env.clone(),
+        })
+    }
+
+    /// What is kept under this name.
+    pub async fn get(self: &Arc<Self>, key: &Key) -> Option<Bytes> {
+        let (cache, key) = (Arc::clone(self), key.clone());
+        blocking(move || cache.find(&key)).await.flatten()
+    }
+
+    /// Keeps `bytes` under this name, unless they are many. A failure is told of once, and harms nobody.
+    pub async fn keep(self: &Arc<Self>, key: &Key, bytes: &Bytes) {
+        if bytes.len() <= OBJECT_BYTES_MAX {
+            let (cache, key, bytes) = (Arc::clone(self), key.clone(), bytes.clone());
+            blocking(move || cache.insert(&key, &bytes)).await;
+        }
+    }
+
+    /// Drops what proved wrong, so that it is fetched again.
+    pub async fn forget(self: &Arc<Self>, key: &Key) {
+        let (cache, key) = (Arc::clone(self), key.clone());
+        blocking(move || drop(std::fs::remove_file(cache.path(&key)))).await;
+    }
+
     fn path(&self, key: &Key) -> PathBuf {
         let name = blake3::hash(key.as_str().as_bytes()).to_hex();
         self.folder.join(&name[..2]).join(&name[2..42])
@@ -123,12 +153,15 @@ impl Cache {
         match self.write(key, bytes) {
             Ok(()) => {
                 let added = (bytes.len() + HASH_BYTES) as u64;
-                if self.bytes.fetch_add(added, Ordering::Relaxed) + added > self.bytes_max {
+                let first = !self.counted.swap(true, Ordering::Relaxed);
+                if first || self.bytes.fetch_add(added, Ordering::Relaxed) + added > self.bytes_max {
                     self.evict();
                 }
             }
             Err(e) => {
-                debug!(%key, error = %e, folder = %self.folder.display(), "cache: can't keep an object");
+                if !self.warned.swap(true, Ordering::Relaxed) {
+                    warn!(error = %e, folder = %self.folder.display(), "the cache folder can't be written");
+                }
             }
         }
     }
@@ -185,7 +218,7 @@ impl Store for CachedStore {
         match put {
             Put::Created => self.keep(key, &bytes).await,
             // The caller reads it back now, and must see what the store has.
-            Put::AlreadyExists => self.forget(key).await,
+            Put::AlreadyExists => self.cache.forget(key).await,
         }
         Ok(put)
     }
@@ -194,8 +227,7 @@ impl Store for CachedStore {
         if !is_kept(key) {
             return self.inner.get(key).await;
         }
-        let (cache, wanted) = (self.cache.clone(), key.clone());
-        if let Some(bytes) = blocking(move || cache.find(&wanted)).await.flatten() {
+        if let Some(bytes) = self.cache.get(key).await {
             return Ok(bytes);
         }
         let bytes = self.inner.get(key).await?;
@@ -220,7 +252,7 @@ impl Store for CachedStore {
     }
 
     async fn delete(&self, key: &Key) -> StoreResult<()> {
-        self.forget(key).await;
+        self.cache.forget(key).await;
         self.inner.delete(key).await
     }
 }

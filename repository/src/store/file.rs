@@ -306,10 +306,7 @@ impl Folder {
 
     fn get(&self, key: &Key) -> StoreResult<Bytes> {
         let (file, size) = self.open_object(key)?;
-        if size > PACK_BYTES_MAX {
-            let what = format!("has {size} bytes, more than any object of a repository");
-            return Err(StoreError::new(StoreErrorKind::Fatal, Op::Get, key, what));
-        }
+        super::check_whole(key, size)?;
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
         file.take(size).read_to_end(&mut bytes).map_err(|e| map_io(Op::Get, key, "can't read", e))?;
         if bytes.len() as u64 != size {

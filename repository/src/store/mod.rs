@@ -25,10 +25,10 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use thiserror::Error;
 
-use crate::limits::PACK_BYTES_MAX;
+use crate::limits::{OBJECT_BYTES_MAX, PACK_BYTES_MAX};
 
 pub use self::bandwidth::{Bandwidth, BandwidthStore};
-pub use self::cache::CachedStore;
+pub use self::cache::{Cache, CachedStore};
 pub use self::count::{CountedStore, Counts, Figures as CountFigures};
 pub use self::fault::{Crash, Effect, Fault, FaultStore, Plan as FaultPlan};
 pub use self::file::FileStore;
@@ -36,7 +36,7 @@ pub use self::limit::LimitedStore;
 pub use self::object::{Conflict, RemoteStore};
 pub use self::probe::{ProbeError, probe};
 pub use self::retry::{RetryPolicy, RetryStore};
-pub use self::url::{StoreOptions, open};
+pub use self::url::{StoreOptions, is_local, open};
 
 /// The key of an object below the repository's prefix: `/`-separated segments of `A-Z a-z 0-9 . _ -`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,6 +124,15 @@ fn check_range(key: &Key, range: &Range<u64>) -> Option<StoreResult<Bytes>> {
         return None;
     };
     Some(Err(StoreError::new(StoreErrorKind::Fatal, Op::Get, key, what)))
+}
+
+/// Whether an object of this size may be read whole: packs are read by ranges, everything else is small.
+fn check_whole(key: &Key, bytes: u64) -> StoreResult<()> {
+    if bytes <= OBJECT_BYTES_MAX as u64 {
+        return Ok(());
+    }
+    let what = format!("has {bytes} bytes, more than any object that is read whole ({OBJECT_BYTES_MAX})");
+    Err(StoreError::new(StoreErrorKind::Fatal, Op::Get, key, what))
 }
 
 /// The error for a range that an object does not have.

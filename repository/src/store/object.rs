@@ -272,6 +272,7 @@ impl Store for RemoteStore {
 
     async fn get(&self, key: &Key) -> StoreResult<Bytes> {
         let result = self.open(key, None).await?;
+        super::check_whole(key, result.meta.size)?;
         self.receive(key, result).await
     }
 

@@ -53,6 +53,12 @@ pub struct StoreOptions {
     pub counts: Arc<Counts>,
 }
 
+/// True if the URL names a folder of this machine, where a cache of what is in it saves nothing.
+#[must_use]
+pub fn is_local(url: &str) -> bool {
+    url.starts_with("file:")
+}
+
 /// What a URL names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {

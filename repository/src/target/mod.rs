@@ -226,6 +226,11 @@ impl Target {
     /// in the directory. What could not be set is noted.
     pub fn finish_dir(&self, path: &[u8], meta: &Meta, notes: &mut Vec<String>) -> TargetResult<()> {
         let dir = self.dir(path)?;
+        if !self.empty
+            && let Err(e) = self.remove_leftovers(&dir, notes)
+        {
+            notes.push(format!("list it: {e}"));
+        }
         let stat = tried("look up", rustix::fs::fstat(dir.fd()))?;
         let have = meta::Have {
             uid: stat.st_uid,
@@ -238,9 +243,36 @@ impl Target {
         Ok(())
     }
 
+    /// Waits until everything in the target's file system is on its disk. A write that fails there has no other way to
+    /// be noticed.
+    pub fn sync(&self) -> TargetResult<()> {
+        tried("write to the disk", rustix::fs::syncfs(self.root.fd()))
+    }
+
     fn temporary(&self) -> Vec<u8> {
         let n = self.temporaries.fetch_add(1, Ordering::Relaxed);
-        format!(".holdfast-{}-{n}", hex(&self.nonce)).into_bytes()
+        format!("{TEMPORARY}{}-{n}", hex(&self.nonce)).into_bytes()
+    }
+
+    /// Removes what a restore that was killed left in a directory.
+    fn remove_leftovers(&self, dir: &Dir, notes: &mut Vec<String>) -> io::Result<()> {
+        let mut left = Vec::new();
+        for entry in rustix::fs::Dir::read_from(dir.fd())? {
+            let name = entry?.file_name().to_bytes().to_vec();
+            if is_temporary(&name) && !name[TEMPORARY.len()..].starts_with(hex(&self.nonce).as_bytes()) {
+                left.push(name);
+            }
+        }
+        for name in left {
+            if let Err(e) = rustix::fs::unlinkat(dir.fd(), name.as_slice(), AtFlags::empty()) {
+                let name = String::from_utf8_lossy(&name);
+                notes.push(format!(
+                    "{name}, left by a restore that was killed, stays: {}",
+                    io::Error::from(e)
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Moves a finished temporary over what has the name.
@@ -254,6 +286,21 @@ impl Target {
             }
         }
     }
+}
+
+/// What the names of temporaries begin with; 16 hexadecimal digits, `-` and a number follow.
+const TEMPORARY: &str = ".holdfast-";
+
+/// True for the name of a file that a restore has not finished: it runs, or was killed.
+#[must_use]
+pub fn is_temporary(name: &[u8]) -> bool {
+    let rest = name.strip_prefix(TEMPORARY.as_bytes()).and_then(|rest| rest.split_at_checked(16));
+    rest.is_some_and(|(nonce, number)| {
+        let digits = number.strip_prefix(b"-").unwrap_or_default();
+        nonce.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+            && !digits.is_empty()
+            && digits.iter().all(u8::is_ascii_digit)
+    })
 }
 
 fn is_empty(fd: impl AsFd) -> io::Result<bool> {

@@ -16,9 +16,10 @@ use crate::ids::{BlobId, BlobRef, PackId, PackRef, Place};
 use crate::index::{Index, Lookup};
 use crate::monitor::Monitor;
 use crate::ops::Repository;
-use crate::pack::{Footer, group};
+use crate::ops::kept::Kept;
+use crate::pack::{Footer, PackKind, group};
 use crate::session::Session;
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// What this session has stored or is storing.
 #[derive(Debug)]
@@ -104,18 +105,31 @@ pub(super) struct BlobWriter {
     pub(super) lookup: Arc<dyn Lookup>,
     pub(super) monitor: Arc<Monitor>,
     pub(super) zstd_level: i32,
+    /// Where metadata is kept for the next backup, beside the store.
+    pub(super) kept: Option<Kept>,
 }
 
 impl BlobWriter {
     /// Stores blobs of file content that belong together; their references in order. Known ones cost nothing.
     pub(super) async fn store(&self, blobs: &[(BlobId, Bytes)]) -> Result<Vec<BlobRef>> {
+        self.place(blobs, PackKind::Data).await
+    }
+
+    /// Stores one metadata blob, or finds it.
+    pub(super) async fn store_meta(&self, plain: Vec<u8>) -> Result<BlobRef> {
+        let blob = [(self.repo.keys.blob_id(&plain), Bytes::from(plain))];
+        let placed = self.place(&blob, PackKind::Meta).await?.pop();
+        placed.ok_or_else(|| Error::new(ErrorKind::Internal, "a metadata blob has no place"))
+    }
+
+    async fn place(&self, blobs: &[(BlobId, Bytes)], kind: PackKind) -> Result<Vec<BlobRef>> {
         let mut places = vec![None; blobs.len()];
         loop {
             let mut changed = pin!(self.table.changed.notified());
             changed.as_mut().enable();
             let claimed = self.claim(blobs, &mut places);
             if !claimed.is_empty() {
-                self.settle(blobs, &claimed, &mut places).await?;
+                self.settle(blobs, &claimed, &mut places, kind).await?;
                 continue;
             }
             if let Some(refs) = complete(blobs, &places) {
@@ -158,6 +172,7 @@ impl BlobWriter {
         blobs: &[(BlobId, Bytes)],
         claimed: &[usize],
         places: &mut [Option<Place>],
+        kind: PackKind,
     ) -> Result<()> {
         let ids: Vec<BlobId> = claimed.iter().map(|&i| blobs[i].0).collect();
         let claim = Claim { table: &self.table, ids };
@@ -172,7 +187,10 @@ impl BlobWriter {
             }
         }
         if !new.is_empty() {
-            self.pack(new).await?;
+            match kind {
+                PackKind::Data => self.pack(new).await?,
+                PackKind::Meta => self.pack_meta(new).await?,
+            }
             let known = self.table.lock();
             for &i in claimed {
                 let id = &blobs[i].0;
@@ -211,39 +229,19 @@ impl BlobWriter {
         self.packing.append_data(groups).await
     }
 
+    async fn pack_meta(&self, new: Vec<(BlobId, Bytes)>) -> Result<()> {
+        for (id, bytes) in new {
+            if let Some(kept) = &self.kept {
+                kept.keep(id, &bytes).await;
+            }
+            self.packing.append_meta(id, bytes).await?;
+        }
+        Ok(())
+    }
+
     pub(super) fn count_found(&self, bytes: usize) {
         self.monitor.bytes_found.add(bytes as u64);
         self.monitor.blobs_found.add(1);
-    }
-
-    /// Stores one metadata blob, or finds it.
-    pub(super) async fn store_meta(&self, plain: Vec<u8>) -> Result<BlobRef> {
-        let id = self.repo.keys.blob_id(&plain);
-        let bytes = Bytes::from(plain);
-        let one = [(id, bytes.clone())];
-        let mut places = [None];
-        loop {
-            let mut changed = pin!(self.table.changed.notified());
-            changed.as_mut().enable();
-            let claimed = self.claim(&one, &mut places);
-            if let Some(place) = places[0] {
-                return Ok(BlobRef { id, place });
-            }
-            if claimed.is_empty() {
-                tokio::select! {
-                    () = changed => {}
-                    e = self.packing.failed() => return Err(e),
-                }
-                continue;
-            }
-            let _claim = Claim { table: &self.table, ids: vec![id] };
-            if let Some(place) = self.find_usable(&[id]).await?.first().copied().flatten() {
-                self.count_found(bytes.len());
-                return Ok(BlobRef { id, place });
-            }
-            let place = self.packing.append_meta(id, bytes).await?;
-            return Ok(BlobRef { id, place });
-        }
     }
 }
 

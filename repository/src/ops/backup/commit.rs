@@ -11,6 +11,8 @@ use crate::error::Context as _;
 use crate::index::{LocalIndex, LocalOptions, Lookup};
 use crate::limits;
 use crate::manifest::{Manifest, Summary, summary};
+use crate::ops::kept::Kept;
+use crate::ops::reader::Reader;
 use crate::ops::snapshots::Snapshot;
 use crate::ops::{Repository, Task};
 use crate::session::{Session, Who};
@@ -20,7 +22,7 @@ use crate::{Error, ErrorKind, Result};
 const INDEX_REFRESH_SECONDS: u64 = 30;
 
 /// The repository's own index, read from its deltas when it is first asked.
-pub(super) fn own_index(repo: &Arc<Repository>) -> Arc<dyn Lookup> {
+pub(super) fn own_index(repo: &Arc<Repository>) -> Arc<LocalIndex> {
     let cache_dir = repo.cache_dir.as_ref().map(|dir| dir.join("index"));
     let options = LocalOptions { cache_dir, refresh_seconds: INDEX_REFRESH_SECONDS };
     Arc::new(LocalIndex::open(repo.objects(), options))
@@ -82,6 +84,7 @@ async fn run_session(
         lookup: Arc::clone(lookup),
         monitor: Arc::clone(&task.monitor),
         zstd_level: request.zstd_level,
+        kept: Kept::of(repo),
     });
     let reading = Reading::new(repo, &writer, request.memory_bytes_max, task)?;
     let written = write_tree(&reading, request, parent.as_ref(), task).await;
@@ -105,7 +108,7 @@ async fn find_parent(
     let found = session.find_parent(&request.volume, repo.cache_dir.as_deref()).await?;
     let Some((id, manifest)) = found else { return Ok(None) };
     let snapshot = Snapshot { id, manifest };
-    let uses = summary::load(&snapshot.manifest.summary, &repo.reader()).await?;
+    let uses = summary::load(&snapshot.manifest.summary, &*Reader::of_writer(repo, session)).await?;
     Ok(Some(ParentSnapshot::check(snapshot, &uses, session).await?))
 }
 
@@ -159,5 +162,6 @@ fn describe(
         root: written.tree.root.node,
         root_usage: written.tree.root.usage,
         summary,
+        identity: written.identity,
     }
 }

@@ -12,10 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::blobs::Table;
+use crate::env::Timestamp;
 use crate::error::Context as _;
 use crate::ids::{BlobId, Place};
 use crate::index::DeltaPack;
@@ -69,7 +69,7 @@ pub(super) struct Packing {
     stored: Notify,
     broken: CancellationToken,
     /// When the last delta was published.
-    published: tokio::sync::Mutex<Instant>,
+    published: tokio::sync::Mutex<Timestamp>,
 }
 
 fn lane(kind: PackKind, body_bytes: usize, slots: usize) -> Lane {
@@ -96,7 +96,7 @@ impl Packing {
             state: Mutex::default(),
             stored: Notify::new(),
             broken: CancellationToken::new(),
-            published: tokio::sync::Mutex::new(Instant::now()),
+            published: tokio::sync::Mutex::new(repo.env.now()),
         })
     }
 
@@ -135,7 +135,7 @@ impl Packing {
     }
 
     /// Gives a metadata blob its place; its group is compressed and appended when it is full.
-    pub(super) async fn append_meta(self: &Arc<Self>, id: BlobId, bytes: Bytes) -> Result<Place> {
+    pub(super) async fn append_meta(self: &Arc<Self>, id: BlobId, bytes: Bytes) -> Result<()> {
         let mut open = self.meta.open.lock().await;
         let builder = self.builder(&self.meta, &mut open).await?;
         let (pack, filled) = (builder.id(), builder.blobs());
@@ -148,7 +148,7 @@ impl Packing {
         if open.waiting_bytes >= limits::GROUP_BYTES {
             self.flush_waiting(&mut open).await?;
         }
-        Ok(place)
+        Ok(())
     }
 
     async fn flush_waiting(self: &Arc<Self>, open: &mut Open) -> Result<()> {
@@ -256,7 +256,9 @@ impl Packing {
     }
 
     async fn publish_if_due(&self, packs: usize) -> Result<()> {
-        let old = self.published.lock().await.elapsed().as_secs() >= limits::DELTA_SECONDS;
+        let (last, now) = (*self.published.lock().await, self.repo.env.now());
+        // A clock that was set back makes a delta due too.
+        let old = now < last || now >= last.plus_seconds(limits::DELTA_SECONDS);
         if packs >= limits::DELTA_PACKS || old { self.publish().await } else { Ok(()) }
     }
 
@@ -268,7 +270,7 @@ impl Packing {
             return Ok(());
         }
         self.session.publish_delta(&packs).await?;
-        *published = Instant::now();
+        *published = self.repo.env.now();
         Ok(())
     }
 

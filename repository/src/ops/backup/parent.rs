@@ -52,19 +52,20 @@ impl ParentSnapshot {
             return Ok(Self { snapshot, suspects: Arc::default() });
         }
         for PackUse { pack, ordinals } in uses {
-            let mut moved = false;
+            let (mut moved, mut stays) = (false, false);
             for ordinal in ordinals.runs().flat_map(|(start, n)| start..start + n) {
                 let place = Place { pack: pack.id, ordinal };
                 let now = session.resolve(place);
                 moved |= now != place;
+                stays |= now == place;
                 if session.is_forbidden(now) || (now != place && !session.may_use(now).await?) {
                     suspects.insert(now.pack);
                 }
             }
-            // A pack of which blobs went elsewhere may be gone by now.
+            // A pack of which blobs went elsewhere may be gone by now; that counts if some are needed of it still.
             if !moved {
                 session.note_exists([*pack]);
-            } else if session.pack_bytes(pack.id).await?.is_none() {
+            } else if stays && session.pack_bytes(pack.id).await?.is_none() {
                 suspects.insert(pack.id);
             }
         }

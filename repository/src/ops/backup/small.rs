@@ -18,6 +18,8 @@ use crate::{ErrorKind, Result};
 pub(super) enum Done {
     /// It goes into the item stream.
     Entry(Entry),
+    /// It has the content of the first name, which comes before it.
+    Further(Found),
     /// It could not be backed up.
     Problem { path: Vec<u8>, what: String },
 }
@@ -68,6 +70,7 @@ pub(super) async fn read_batch(reading: &Arc<Reading>, items: Vec<Item>, bytes: 
 fn finish_ready(item: Item) -> Option<Done> {
     match item {
         Item::Ready(entry) => Some(Done::Entry(entry)),
+        Item::Further(found) => Some(Done::Further(found)),
         Item::Problem { path, what } => Some(Done::Problem { path, what }),
         Item::Read(_) => None,
     }

@@ -7,12 +7,14 @@ use std::collections::VecDeque;
 
 use tokio::sync::mpsc;
 
+use super::links::Links;
 use crate::Result;
 use crate::items::entry::{Content, Entry, Kind, path_cmp};
 use crate::items::reader::Leaf;
 use crate::limits;
 use crate::monitor::Monitor;
 use crate::source::{self, Found, FoundKind, FreshRules, SourceError, SourceErrorKind, Walk};
+use crate::target;
 
 /// One entry on its way into the item stream.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(super) enum Item {
     Ready(Entry),
     /// A file to read.
     Read(Found),
+    /// A further name of a file that is read already.
+    Further(Found),
     /// It can't be backed up.
     Problem { path: Vec<u8>, what: String },
 }
@@ -80,6 +84,7 @@ pub(super) struct Walker<'w> {
     pub(super) fresh: Option<FreshRules>,
     /// Says whether everything that a parent's entry refers to may still be referenced (rule W5).
     pub(super) may_keep: &'w (dyn Fn(&Entry) -> bool + Sync),
+    pub(super) links: &'w Links,
     pub(super) monitor: &'w Monitor,
     pub(super) steps: mpsc::Sender<Result<Step>>,
 }
@@ -103,6 +108,12 @@ impl Walker<'_> {
                     continue;
                 }
             };
+            if found.kind != FoundKind::Directory && target::is_temporary(found.name()) {
+                // Half a file under a name of ours: neither kept nor passed over in silence.
+                let what = "left out: a restore that runs or was killed has not finished it; restore again, or delete it";
+                batch.items.push(Item::Problem { path: found.path, what: what.to_owned() });
+                continue;
+            }
             self.monitor.entries.add(1);
             let old = self.parent.find(&found.path)?;
             if found.kind == FoundKind::File {
@@ -144,6 +155,9 @@ impl Walker<'_> {
             return Decision::Item(Item::Ready(entry));
         }
         if found.kind == FoundKind::File {
+            if self.links.is_further(&found) {
+                return Decision::Item(Item::Further(found));
+            }
             if found.size <= limits::LARGE_FILE_BYTES {
                 return Decision::Item(Item::Read(found));
             }
@@ -177,6 +191,8 @@ impl Batch {
     fn push(&mut self, item: Item) {
         if let Item::Read(found) = &item {
             self.bytes += usize::try_from(found.size).unwrap_or(usize::MAX).min(BATCH_BYTES);
+        }
+        if let Item::Read(found) | Item::Further(found) = &item {
             let parent = &found.path[..found.path.len() - found.name().len()];
             if self.last_directory != parent {
                 self.directories += 1;

@@ -9,8 +9,8 @@ use super::ResultStream;
 use crate::items::BlobFetch;
 use crate::items::entry::{Content, Extent, ExtentData};
 use crate::items::segment;
+use crate::ops::reader::Reader;
 use crate::ops::restore::pass::parse;
-use crate::pack::BlobReader;
 use crate::{Error, ErrorKind, Result, limits};
 
 /// Zeros are handed out in pieces of this size.
@@ -19,16 +19,11 @@ const ZEROS_BYTES: usize = 256 << 10;
 const SLICES_AHEAD: usize = 4;
 
 /// The content of a file of `size` bytes.
-pub(super) fn content(
-    reader: Arc<BlobReader>,
-    fetch: Arc<dyn BlobFetch>,
-    content: Content,
-    size: u64,
-) -> ResultStream<Bytes> {
+pub(super) fn content(reader: Arc<Reader>, content: Content, size: u64) -> ResultStream<Bytes> {
     let extents: BoxStream<'static, Result<Extent>> = match content {
         Content::Inline(bytes) => return stream::iter([Ok(bytes)]).boxed(),
         Content::Extents(list) => stream::iter(list.into_iter().map(Ok)).boxed(),
-        Content::Segments(list) => segment::segments(fetch, list)
+        Content::Segments(list) => segment::segments(Arc::clone(&reader) as Arc<dyn BlobFetch>, list)
             .enumerate()
             .map(move |(i, read)| {
                 let (bytes, places) = read?;
@@ -49,9 +44,9 @@ pub(super) fn content(
         .boxed()
 }
 
-async fn pieces(reader: &BlobReader, extent: Extent) -> Result<ResultStream<Bytes>> {
+async fn pieces(reader: &Reader, extent: Extent) -> Result<ResultStream<Bytes>> {
     let ExtentData::Slice(blob, from) = extent.data else { return Ok(zeros(extent.bytes)) };
-    let bytes = reader.get(blob).await?;
+    let bytes = reader.read(blob).await?;
     let range =
         from as usize..usize::try_from(extent.bytes).unwrap_or(usize::MAX).saturating_add(from as usize);
     if range.end > bytes.len() {

@@ -10,6 +10,7 @@ use crate::ids::{Generation, PackId, Sid};
 use crate::limits::RECORD_FETCHES;
 use crate::manifest::summary;
 use crate::ops::Repository;
+use crate::ops::reader::Reader;
 use crate::session::history::Name;
 use crate::session::{Found, Relocations, forbidden, history};
 use crate::{Error, Result};
@@ -45,7 +46,8 @@ impl Mark {
         };
         let names: Vec<Name> = sessions.outcomes.iter().copied().filter(counts).collect();
         let mut mark = Self::default();
-        let reads: Vec<_> = names.into_iter().map(|name| read(repo, name)).collect();
+        let reader = Reader::unregistered(repo);
+        let reads: Vec<_> = names.into_iter().map(|name| read(repo, &reader, name)).collect();
         let mut reads = stream::iter(reads).buffered(RECORD_FETCHES);
         while let Some(read) = reads.try_next().await? {
             let Some((name, needs, pieces)) = read else { continue };
@@ -79,13 +81,13 @@ fn counts(sessions: &Sessions, held: &HashSet<Sid>, name: Name) -> bool {
 /// A snapshot's needs.
 type Needs = (Name, Vec<summary::PackUse>, Vec<crate::ids::Place>);
 
-async fn read(repo: &Repository, name: Name) -> Result<Option<Needs>> {
+async fn read(repo: &Repository, reader: &Reader, name: Name) -> Result<Option<Needs>> {
     let what = |e: Error| e.context(format!("GC must know what snapshot {} needs", name.1));
     let manifest = match history::read(&repo.objects(), name.0, name.1).await.map_err(what)? {
         Found::Committed(manifest) => manifest,
         Found::Aborted | Found::Missing => return Ok(None),
     };
-    let needs = summary::load(&manifest.summary, &repo.reader()).await.map_err(what)?;
+    let needs = summary::load(&manifest.summary, reader).await.map_err(what)?;
     let pieces = manifest.summary.pieces().iter().map(|piece| piece.place).collect();
     Ok(Some((name, needs, pieces)))
 }

@@ -3,23 +3,27 @@
 //! One damaged group or missing pack never ends the work: what it hits is told to the sink, the rest goes on. Only a
 //! store that fails again and again, a full target, or a cancellation ends it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use hashbrown::HashMap;
 
 use super::plan::{Batch, Plan, Want, batches};
 use crate::error::Context as _;
 use crate::ids::{BlobRef, PackId, Place};
 use crate::ops::Task;
-use crate::pack::{BlobReader, GroupData};
+use crate::ops::reader::{Reader, is_damage};
+use crate::pack::GroupData;
 use crate::{Error, ErrorKind, Result};
 
 /// Memory of one batch on its way: sealed, opened, decoded.
 const BATCH_MEMORY_BYTES: usize = 16 << 20;
 /// Footers that are read ahead.
 const FOOTERS_AHEAD: usize = 4;
+/// Gone packs are looked for so often; each further time takes a whole GC run meanwhile.
+const ROUNDS_MAX: u32 = 4;
 /// A store that fails this often in a row is down; each failure has been retried below already.
 const STORE_FAILURES_MAX: u32 = 8;
 
@@ -40,21 +44,48 @@ pub(crate) fn batches_at_once(memory_bytes: usize) -> usize {
 
 /// Everything that one run shares.
 struct Fetch<S> {
-    reader: Arc<BlobReader>,
+    reader: Arc<Reader>,
     sink: Arc<S>,
     failures: AtomicU32,
+    /// Of blobs that a GC run moved: from where they are now to where the snapshot has them.
+    origins: HashMap<Place, Place>,
+    gone: Mutex<Vec<Gone>>,
 }
 
-/// Reads all that `plan` wants.
+/// What a pack that is gone or damaged was to give.
+struct Gone {
+    pack: PackId,
+    wants: Vec<Want>,
+    error: Error,
+}
+
+/// Reads all that `plan` wants. Packs that are gone or damaged are looked for again at the end: their blobs may have
+/// been moved.
 pub(crate) async fn run<S: Sink + 'static>(
-    reader: &Arc<BlobReader>,
-    plan: Plan,
+    reader: &Arc<Reader>,
+    mut plan: Plan,
     sink: &Arc<S>,
     at_once: usize,
     task: &Task,
 ) -> Result<()> {
-    let fetch = Fetch { reader: Arc::clone(reader), sink: Arc::clone(sink), failures: AtomicU32::new(0) };
-    let fetch = &fetch;
+    let mut fetch = Fetch {
+        reader: Arc::clone(reader),
+        sink: Arc::clone(sink),
+        failures: AtomicU32::new(0),
+        origins: HashMap::new(),
+        gone: Mutex::default(),
+    };
+    let mut rounds = 0;
+    while plan.len() > 0 {
+        let resolved = fetch.follow(plan);
+        read(&fetch, resolved, at_once, task).await?;
+        rounds += 1;
+        plan = fetch.look_again(rounds < ROUNDS_MAX).await?;
+    }
+    Ok(())
+}
+
+async fn read<S: Sink + 'static>(fetch: &Fetch<S>, plan: Plan, at_once: usize, task: &Task) -> Result<()> {
     stream::iter(plan.by_pack())
         .map(|(pack, wants)| async move { fetch.prepare(pack, wants).await })
         .buffered(FOOTERS_AHEAD)
@@ -69,6 +100,51 @@ pub(crate) async fn run<S: Sink + 'static>(
 }
 
 impl<S: Sink + 'static> Fetch<S> {
+    /// The plan with all blobs where they are now.
+    fn follow(&mut self, plan: Plan) -> Plan {
+        let relocations = self.reader.relocations();
+        if relocations.is_empty() {
+            return plan;
+        }
+        let mut out = Plan::default();
+        for (pack, wants) in plan.by_pack() {
+            for want in wants {
+                let mut blob = blob_of(pack, &want);
+                let now = relocations.resolve(blob.place);
+                if now != blob.place {
+                    self.origins.insert(now, blob.place);
+                    blob.place = now;
+                }
+                out.push(want.file, want.at, blob, want.from, want.bytes);
+            }
+        }
+        out
+    }
+
+    /// What of the gone packs lies elsewhere by now; the rest is lost.
+    async fn look_again(&mut self, may_go_on: bool) -> Result<Plan> {
+        let gone = std::mem::take(&mut *self.gone.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut plan = Plan::default();
+        for Gone { pack, wants, error } in gone {
+            self.reader.look_again(pack).await?;
+            for want in wants {
+                let found = blob_of(pack, &want);
+                let blob = self.origin(found);
+                if may_go_on && self.reader.resolve(blob.place) != found.place {
+                    plan.push(want.file, want.at, blob, want.from, want.bytes);
+                } else {
+                    self.sink.lost(&want, &blob, &error);
+                }
+            }
+        }
+        Ok(plan)
+    }
+
+    /// The blob as the snapshot names it.
+    fn origin(&self, blob: BlobRef) -> BlobRef {
+        BlobRef { place: self.origins.get(&blob.place).copied().unwrap_or(blob.place), ..blob }
+    }
+
     async fn prepare(&self, pack: PackId, wants: Vec<Want>) -> Result<(PackId, Vec<Batch>)> {
         match self.reader.footer(pack).await {
             Ok(footer) => {
@@ -76,12 +152,14 @@ impl<S: Sink + 'static> Fetch<S> {
                 let (list, bad) = batches(&footer, wants);
                 let what = format!("pack {pack} does not hold a blob that the snapshot needs of it");
                 let error = Error::new(ErrorKind::Damaged, what);
-                self.lost(pack, &bad, &error);
+                if !bad.is_empty() {
+                    self.lost(pack, bad, error);
+                }
                 Ok((pack, list))
             }
             Err(e) => {
                 let e = self.bearable(e)?;
-                self.lost(pack, &wants, &e);
+                self.lost(pack, wants, e);
                 Ok((pack, Vec::new()))
             }
         }
@@ -96,8 +174,13 @@ impl<S: Sink + 'static> Fetch<S> {
         }
     }
 
-    fn lost(&self, pack: PackId, wants: &[Want], e: &Error) {
-        wants.iter().for_each(|want| self.sink.lost(want, &blob_of(pack, want), e));
+    fn lost(&self, pack: PackId, wants: Vec<Want>, error: Error) {
+        if is_damage(&error) {
+            let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+            gone.push(Gone { pack, wants, error });
+        } else {
+            wants.iter().for_each(|want| self.sink.lost(want, &self.origin(blob_of(pack, want)), &error));
+        }
     }
 
     async fn batch(&self, pack: PackId, batch: Batch, task: &Task) -> Result<()> {
@@ -110,7 +193,7 @@ impl<S: Sink + 'static> Fetch<S> {
             Err(e) => {
                 let e = self.bearable(e)?;
                 if e.kind() == ErrorKind::NotFound {
-                    self.lost(pack, &batch.wants, &e);
+                    self.lost(pack, batch.wants, e);
                     return Ok(());
                 }
                 self.one_by_one(pack, batch, task).await
@@ -133,7 +216,7 @@ impl<S: Sink + 'static> Fetch<S> {
                 }
                 Err(e) => {
                     let e = self.bearable(e)?;
-                    self.lost(pack, same, &e);
+                    self.lost(pack, same.to_vec(), e);
                 }
             }
         }

@@ -16,7 +16,7 @@ use crate::ids::{BlobRef, Place};
 use crate::items::entry::{Content, Entry, Extent, ExtentData, SegmentRef};
 use crate::items::{BlobFetch, TreeReader, segment};
 use crate::ops::browse::leaves_or_damage;
-use crate::pack::BlobReader;
+use crate::ops::reader::{Reader, is_damage};
 use crate::{Error, ErrorKind, Result, limits};
 
 /// Memory that one want takes while a window is carried out.
@@ -26,10 +26,8 @@ const FILE_BYTES: usize = 400;
 
 /// Everything that the pass needs.
 pub(crate) struct Pass {
-    /// Reads data.
-    pub reader: Arc<BlobReader>,
-    /// Reads metadata.
-    pub fetch: Arc<dyn BlobFetch>,
+    /// Reads data and metadata.
+    pub reader: Arc<Reader>,
     /// Where to, and what came of it.
     pub state: Arc<State>,
     /// Which entries.
@@ -117,7 +115,7 @@ impl Pass {
     ) -> Result<(Window, bool)> {
         let mut file = window.join(job);
         let mut at = 0;
-        let mut segments = segment::segments(Arc::clone(&self.fetch), list);
+        let mut segments = segment::segments(Arc::clone(&self.reader) as Arc<dyn BlobFetch>, list);
         while let Some(read) = segments.next().await {
             self.state.check()?;
             let parsed = match read.and_then(|(bytes, places)| parse(&bytes, &places, job.size - at)) {
@@ -189,11 +187,6 @@ pub(crate) fn parse(bytes: &[u8], places: &[Place], bytes_left: u64) -> Result<c
     } else {
         Err(Error::new(ErrorKind::Damaged, "a segment has the wrong length"))
     }
-}
-
-/// True for an error that hits one thing and lets the rest go on.
-pub(crate) fn is_damage(e: &Error) -> bool {
-    matches!(e.kind(), ErrorKind::Damaged | ErrorKind::NotFound)
 }
 
 /// Runs work that may block.

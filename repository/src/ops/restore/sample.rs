@@ -11,13 +11,15 @@ use crate::Result;
 use crate::chunk::marks;
 use crate::chunk::segment::{self, Segment, SegmentBlob, Stretch, StretchData};
 use crate::env::{Env, Timestamp};
-use crate::ids::{BlobRef, DomainName, PackRef, Place, Sid};
+use crate::ids::{BlobRef, DomainName, Generation, PackRef, Place, Sid};
 use crate::items::cut::TreeKey;
 use crate::items::entry::{Content, Entry, Extent, ExtentData, Kind, Meta, path_cmp};
 use crate::items::segment::put_segment;
 use crate::items::{MetaSink, TreeWriter};
 use crate::keys::Credential;
+use crate::layout::ObjectKind;
 use crate::limits;
+use crate::manifest::record::Outcome;
 use crate::manifest::summary::{self, SummaryBuilder};
 use crate::manifest::{Manifest, Summary};
 use crate::ops::init::{InitOptions, init};
@@ -89,7 +91,8 @@ fn credential() -> Credential {
 
 async fn open(store: Arc<dyn Store>) -> Arc<Repository> {
     let domain = DomainName::default_domain();
-    let options = OpenOptions { domain, credential: credential(), cache_dir: None, cpu_threads: 1 };
+    let options =
+        OpenOptions { domain, credential: credential(), cache_dir: None, remote: false, cpu_threads: 1 };
     Repository::open(store, options, Env::system()).await.unwrap()
 }
 
@@ -219,8 +222,14 @@ impl Sample {
             root: tree.root.node,
             root_usage: tree.root.usage,
             summary: Summary::Inline(summary::encode(&uses)),
+            identity: None,
         };
-        Snapshot { id: Sid([9; 16]), manifest }
+        let (objects, id) = (self.repo.objects(), Sid([9; 16]));
+        let key = objects.layout.outcome(Generation(0), id);
+        let outcome = Outcome::Committed { nonce: [0; 16], manifest: Box::new(manifest.clone()) };
+        let sealed = objects.seal(ObjectKind::Outcome, &key, &outcome.encode());
+        objects.put_own(&key, &sealed).await.unwrap();
+        Snapshot { id, manifest }
     }
 }
 

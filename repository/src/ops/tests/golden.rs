@@ -153,7 +153,7 @@ fn plain(lines: &Lines) -> BTreeMap<&str, [&str; 3]> {
 
 async fn open_with(store: Arc<dyn Store>, credential: Credential) -> crate::Result<Arc<Repository>> {
     let domain = DomainName::default_domain();
-    let options = OpenOptions { domain, credential, cache_dir: None, cpu_threads: 1 };
+    let options = OpenOptions { domain, credential, cache_dir: None, remote: false, cpu_threads: 1 };
     Repository::open(store, options, env()).await
 }
 

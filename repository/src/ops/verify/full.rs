@@ -15,12 +15,13 @@ use crate::ids::BlobRef;
 use crate::items::entry::{Content, Entry, Extent, ExtentData, Kind};
 use crate::items::range::Range;
 use crate::items::{BlobFetch, segment};
+use crate::ops::Task;
 use crate::ops::browse::{self, leaves_or_damage};
+use crate::ops::reader::{Reader, is_damage};
 use crate::ops::restore::fetch::{self, Sink};
-use crate::ops::restore::pass::{blocking, is_damage, parse};
+use crate::ops::restore::pass::{blocking, parse};
 use crate::ops::restore::plan::{Plan, Want};
 use crate::ops::snapshots::Snapshot;
-use crate::ops::{Repository, Task};
 use crate::{Error, ErrorKind, Result, limits};
 
 /// Wants of one window: about 40 MiB of lists.
@@ -42,8 +43,7 @@ struct File {
 
 /// Everything that the walk holds.
 pub(super) struct Full {
-    repo: Arc<Repository>,
-    fetch: Arc<dyn BlobFetch>,
+    reader: Arc<Reader>,
     task: Task,
     findings: Arc<Findings>,
     live: Option<Arc<Live>>,
@@ -56,15 +56,14 @@ pub(super) struct Full {
 
 /// Checks all that the snapshot holds, and compares it with a live folder if one is given.
 pub(super) async fn check(
-    repo: &Arc<Repository>,
+    reader: &Arc<Reader>,
     snapshot: &Snapshot,
     live: Option<Live>,
     task: &Task,
     findings: &Arc<Findings>,
 ) -> Result<()> {
     let mut full = Full {
-        repo: Arc::clone(repo),
-        fetch: browse::fetcher(repo),
+        reader: Arc::clone(reader),
         task: task.clone(),
         findings: Arc::clone(findings),
         live: live.map(Arc::new),
@@ -74,7 +73,7 @@ pub(super) async fn check(
         seen: HashSet::new(),
         bad: HashMap::new(),
     };
-    let tree = browse::tree(repo, snapshot);
+    let tree = browse::tree_of(reader, snapshot);
     let mut leaves = leaves_or_damage(&tree, Range::All);
     while let Some(leaf) = leaves.next().await {
         task.check()?;
@@ -93,18 +92,19 @@ pub(super) async fn check(
 
 /// Every place that the item tree names must be in the summary: a collector keeps nothing else.
 pub(super) async fn check_summary(
-    repo: &Repository,
+    reader: &Arc<Reader>,
     snapshot: &Snapshot,
     uses: &quick::Uses,
     findings: &Findings,
 ) -> Result<()> {
-    let mut missing = 0u64;
+    let (relocations, mut missing) = (reader.relocations(), 0u64);
     let mut each = |place: crate::ids::Place| {
+        let place = relocations.resolve(place);
         if !uses.get(&place.pack).is_some_and(|u| u.ordinals.contains(place.ordinal)) {
             missing += 1;
         }
     };
-    match browse::tree(repo, snapshot).places(&mut each).await {
+    match browse::tree_of(reader, snapshot).places(&mut each).await {
         Ok(()) => {}
         // The walk names damage by path.
         Err(e) if is_damage(&e) => {}
@@ -154,7 +154,7 @@ impl Full {
             Content::Segments(list) => {
                 let mut file = self.join(path.clone(), compared);
                 let mut at = 0;
-                let mut segments = segment::segments(Arc::clone(&self.fetch), list);
+                let mut segments = segment::segments(Arc::clone(&self.reader) as Arc<dyn BlobFetch>, list);
                 while let Some(read) = segments.next().await {
                     self.task.check()?;
                     match read.and_then(|(bytes, places)| parse(&bytes, &places, size.saturating_sub(at))) {
@@ -226,7 +226,7 @@ impl Full {
         let plan = std::mem::take(&mut self.plan);
         if plan.len() > 0 {
             let at_once = fetch::batches_at_once(limits::MEMORY_BYTES);
-            fetch::run(&self.repo.reader(), plan, &sink, at_once, &self.task).await?;
+            fetch::run(&self.reader, plan, &sink, at_once, &self.task).await?;
         }
         let keys = std::mem::take(&mut self.keys);
         if self.seen.len() + keys.len() <= SEEN_MAX {

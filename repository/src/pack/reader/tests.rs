@@ -128,6 +128,40 @@ async fn a_damaged_neighbour_hides_no_healthy_blob() {
     assert_eq!(s.reader.get(refs[1]).await.unwrap_err().kind(), ErrorKind::Damaged);
 }
 
+/// What a damaged frame costs: the groups that lie in it, or everything if the footer does.
+#[tokio::test]
+async fn every_damaged_frame_costs_its_own_blobs_only() {
+    let whole = setup();
+    let sizes = (0..40).map(|i| if i % 4 == 0 { vec![20_000; 9] } else { vec![30_000 + i * 3000] });
+    let (pack, refs, plain) = build(&whole.keys, &sizes.collect::<Vec<_>>());
+    let shape = Shape::of(pack.bytes.len() as u64).unwrap();
+    let footer_bytes = (pack.footer.encode().len() + TRAILER_LEN) as u64;
+    let footer_frames = shape.frames_of(&(shape.plain_len - footer_bytes..shape.plain_len));
+    assert!(shape.frames > 20, "{shape:?}");
+    for frame in 0..shape.frames {
+        let s = setup();
+        let mut bytes = pack.bytes.to_vec();
+        let at = shape.stored(&(frame..frame + 1));
+        bytes[usize::try_from((at.start + at.end) / 2).unwrap()] ^= 1;
+        let pool = Pool::new(1).unwrap();
+        let reader = BlobReader::new(Arc::clone(&s.store), s.layout.clone(), Arc::clone(&whole.keys), pool);
+        put(&s, &pack, Bytes::from(bytes)).await;
+        for (blob, plain) in refs.iter().zip(&plain) {
+            let info = pack.footer.blobs[blob.place.ordinal as usize];
+            let group = pack.footer.groups[info.group as usize];
+            let frames = shape.frames_of(&(group.at..group.at + u64::from(group.stored)));
+            let lost = frames.contains(&frame) || footer_frames.contains(&frame);
+            match reader.get(*blob).await {
+                Ok(bytes) => assert!(!lost && bytes == plain, "frame {frame}, {:?}", blob.place),
+                Err(e) => {
+                    assert!(lost, "frame {frame} hides {:?}: {}", blob.place, e.chain());
+                    assert!(e.chain().contains(&format!("frame {frame} ")), "{}", e.chain());
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn missing_cut_and_foreign_packs_are_named() {
     let s = setup();

@@ -28,7 +28,7 @@ async fn case(bytes_max: u64) -> Case {
     let memory: Arc<dyn Store> = Arc::new(CountedStore::new(Arc::new(RemoteStore::memory()), counts.clone()));
     let hand = Arc::new(Hand(AtomicI64::new(1_000_000)));
     let env = Env { clock: hand.clone(), random: Arc::new(SystemRandom) };
-    let store = CachedStore::open(memory.clone(), dir.path(), bytes_max, &env).await;
+    let store = CachedStore::open(memory.clone(), dir.path(), bytes_max, &env);
     Case { dir, counts, memory, hand, store }
 }
 
@@ -118,7 +118,7 @@ async fn forgotten_deleted_and_lost_copies_are_fetched_again() {
     let case = case(1 << 20).await;
     let k = key("d/m/0/a");
     case.store.put_new(&k, Bytes::from("one")).await.unwrap();
-    case.store.forget(&k).await;
+    case.store.cache.forget(&k).await;
     assert_eq!((case.store.get(&k).await.unwrap(), case.gets()), (Bytes::from("one"), 1));
     assert_eq!(case.store.put_new(&k, Bytes::from("two")).await.unwrap(), Put::AlreadyExists);
     assert_eq!((case.store.get(&k).await.unwrap(), case.gets()), (Bytes::from("one"), 2));
@@ -132,7 +132,7 @@ async fn forgotten_deleted_and_lost_copies_are_fetched_again() {
 async fn a_folder_that_cannot_be_used_does_no_harm() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let memory = Arc::new(RemoteStore::memory());
-    let store = CachedStore::open(memory, file.path(), 1 << 20, &Env::system()).await;
+    let store = CachedStore::open(memory, file.path(), 1 << 20, &Env::system());
     store.put_new(&key("d/m/0/a"), Bytes::from("x")).await.unwrap();
     assert_eq!(store.get(&key("d/m/0/a")).await.unwrap(), "x");
 }

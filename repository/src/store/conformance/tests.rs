@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::env::Env;
+use crate::limits::OBJECT_BYTES_MAX;
 use crate::store::{
     Bandwidth, BandwidthStore, CachedStore, CountedStore, FileStore, LimitedStore, RemoteStore,
 };
@@ -44,7 +45,7 @@ async fn every_wrapper_conforms() {
         Arc::new(LimitedStore::new(memory(), 1)),
         Arc::new(FaultStore::new(memory(), FaultPlan::default())),
         Arc::new(RetryStore::new(memory(), retry, env.random.clone())),
-        Arc::new(CachedStore::open(memory(), dir.path(), 50 << 20, &env).await),
+        Arc::new(CachedStore::open(memory(), dir.path(), 50 << 20, &env)),
     ];
     for store in wrapped {
         check(store.clone()).await.unwrap_or_else(|e| panic!("{store:?}: {e}"));
@@ -61,7 +62,7 @@ async fn all_wrappers_together_over_files_conform() {
     store = Arc::new(LimitedStore::new(store, 4));
     store = Arc::new(RetryStore::new(store, RetryPolicy::default(), env.random.clone()));
     let cache = tempfile::tempdir().unwrap();
-    check(Arc::new(CachedStore::open(store, cache.path(), 1 << 20, &env).await)).await.unwrap();
+    check(Arc::new(CachedStore::open(store, cache.path(), 1 << 20, &env))).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,5 +76,23 @@ async fn broken_stores_are_found() {
         let plan = FaultPlan { faults: vec![Fault::always(op, "*", effect)], crash: None };
         let broken = check(Arc::new(FaultStore::new(memory(), plan))).await.unwrap_err();
         assert!(broken.contains(part), "{effect:?}: {broken}");
+    }
+}
+
+/// Packs are read by ranges; nothing else may make a reader take more memory than this.
+#[tokio::test(flavor = "multi_thread")]
+async fn too_large_objects_are_not_read_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder: Arc<dyn Store> = Arc::new(FileStore::open(dir.path(), &Env::system()).unwrap());
+    for store in [memory(), folder] {
+        let key = Key::new("d/m/large").unwrap();
+        for (name, bytes) in [("d/m/most", OBJECT_BYTES_MAX), ("d/m/large", OBJECT_BYTES_MAX + 1)] {
+            store.put_new(&Key::new(name).unwrap(), vec![0; bytes].into()).await.unwrap();
+        }
+        assert_eq!(store.get(&Key::new("d/m/most").unwrap()).await.unwrap().len(), OBJECT_BYTES_MAX);
+        let e = store.get(&key).await.unwrap_err();
+        assert_eq!(e.kind, StoreErrorKind::Fatal);
+        assert!(e.to_string().contains("d/m/large: has 67108865 bytes"), "{e}");
+        assert_eq!(store.get_range(&key, 5..10).await.unwrap().len(), 5, "in parts it can be read");
     }
 }
