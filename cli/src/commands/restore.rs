@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use repository::ops::restore::{RestoreRequest, restore as run};
 
-use crate::app::App;
+use crate::app::{App, Where};
 use crate::args::RestoreArgs;
 use crate::escape::{escape, tame};
 use crate::exit::{Exit, usage};
@@ -13,6 +13,9 @@ use crate::records::{self, RestoreRecord};
 use crate::source::Source;
 
 pub(super) async fn restore(app: &App, args: RestoreArgs) -> Result<Exit> {
+    if let (Where::Repo(_), Some(_)) = (app.place()?, &args.agent) {
+        return Err(usage("--agent says who restores for a coordinator: pass --coordinator URL"));
+    }
     let place = place::parse(&args.snapshot, None)?;
     let source = app.source().await?;
     let snapshot = app.snapshot(&source, &place.snapshot, args.volume.as_deref()).await?;
@@ -36,7 +39,7 @@ pub(super) async fn restore(app: &App, args: RestoreArgs) -> Result<Exit> {
     let shown = app.show(format!("restore {volume}"), &task);
     let done = match &source {
         Source::Repo(repo) => run(repo, request, &task).await,
-        Source::Coordinator(remote) => remote.restore(request, &task).await,
+        Source::Coordinator(remote) => remote.restore(request, args.agent, &task).await,
     };
     let seconds = shown.finish().await;
     let done = done.with_context(|| format!("restore {volume} ({id}) into {}", target.display()))?;
