@@ -1,3 +1,5 @@
+//! Which snapshots each rule keeps, as tables and as properties.
+
 use proptest::prelude::*;
 
 use super::*;
