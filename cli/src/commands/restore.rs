@@ -17,6 +17,9 @@ pub(super) async fn restore(app: &App, args: RestoreArgs) -> Result<Exit> {
     if let (Where::Coordinator(_), Some(_)) = (app.place()?, args.memory) {
         refuse(&["--memory"])?;
     }
+    if let (Where::Repo(_), Some(_)) = (app.place()?, &args.agent) {
+        return Err(usage("--agent says who restores for a coordinator: pass --coordinator URL"));
+    }
     let place = place::parse(&args.snapshot, None)?;
     let source = app.source().await?;
     let snapshot = app.snapshot(&source, &place.snapshot, args.volume.as_deref()).await?;
@@ -41,7 +44,7 @@ pub(super) async fn restore(app: &App, args: RestoreArgs) -> Result<Exit> {
     let shown = app.show(format!("restore {volume}"), &task);
     let done = match &source {
         Source::Repo(repo) => run(repo, request, &task).await,
-        Source::Coordinator(remote) => remote.restore(request, &task).await,
+        Source::Coordinator(remote) => remote.restore(request, args.agent, &task).await,
     };
     let seconds = shown.finish().await;
     let done = done.with_context(|| format!("restore {volume} ({id}) into {}", target.display()))?;

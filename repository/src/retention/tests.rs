@@ -1,4 +1,4 @@
-//! Rules, one by one and all at once.
+//! Which snapshots each rule keeps, as tables and as properties.
 
 use proptest::prelude::*;
 
