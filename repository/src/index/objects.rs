@@ -80,8 +80,6 @@ impl Objects {
                 Ok(found) if found == *sealed => return Ok(Whose::Ours),
                 Ok(found) => return Ok(Whose::Others(found)),
                 Err(e) if e.kind == StoreErrorKind::NotFound => {}
-                // Neither was answered, tried again and again each: the store is away.
-                Err(e) if e.kind == StoreErrorKind::Transient && failed.is_some() => break,
                 Err(e) if e.kind == StoreErrorKind::Transient => failed = Some(e),
                 Err(e) => return Err(Error::with_source(ErrorKind::Store, format!("read {key} back"), e)),
             }
