@@ -145,14 +145,20 @@ impl Remote {
     }
 
     /// Has an agent restore, and waits. The target lies on the agent's machine; its own settings bound the memory.
-    pub(crate) async fn restore(&self, restore: RestoreRequest, task: &Task) -> Result<RestoreReport> {
+    /// `agent` is asked for where several can.
+    pub(crate) async fn restore(
+        &self,
+        restore: RestoreRequest,
+        agent: Option<String>,
+        task: &Task,
+    ) -> Result<RestoreReport> {
         let request = v1::RestoreRequest {
             snapshot: spec(&restore.snapshot),
             path: restore.path.into(),
             patterns: restore.patterns,
             target: restore.target.into_os_string().into_encoded_bytes().into(),
             existing: existing_to_wire(restore.existing).into(),
-            agent_id: String::new(),
+            agent_id: agent.unwrap_or_default(),
         };
         let started = self.client.clone().restore(timed(request)).await.map_err(wrong)?.into_inner();
         let done = self.finish(started.run_id, task).await?;

@@ -127,6 +127,9 @@ pub struct RestoreArgs {
     /// What to do with what is already in TARGET
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     pub existing: ExistingArg,
+    /// With --coordinator: the agent that restores, where several may write to TARGET
+    #[arg(long, value_name = "ID")]
+    pub agent: Option<String>,
     /// Only what matches this gitignore-like pattern (repeatable)
     #[arg(long, value_name = "PATTERN")]
     pub include: Vec<String>,

@@ -14,8 +14,12 @@ use crate::records::{self, RestoreRecord};
 use crate::source::Source;
 
 pub(super) async fn restore(app: &App, args: RestoreArgs) -> Result<Exit> {
-    if let (Where::Coordinator(_), Some(_)) = (app.place()?, args.memory) {
-        refuse(&["--memory"])?;
+    match app.place()? {
+        Where::Coordinator(_) if args.memory.is_some() => refuse(&["--memory"])?,
+        Where::Repo(_) if args.agent.is_some() => {
+            return Err(usage("--agent says who restores for a coordinator: pass --coordinator URL"));
+        }
+        _ => {}
     }
     let place = place::parse(&args.snapshot, None)?;
     let source = app.source().await?;
@@ -41,7 +45,7 @@ pub(super) async fn restore(app: &App, args: RestoreArgs) -> Result<Exit> {
     let shown = app.show(format!("restore {volume}"), &task);
     let done = match &source {
         Source::Repo(repo) => run(repo, request, &task).await,
-        Source::Coordinator(remote) => remote.restore(request, &task).await,
+        Source::Coordinator(remote) => remote.restore(request, args.agent, &task).await,
     };
     let seconds = shown.finish().await;
     let done = done.with_context(|| format!("restore {volume} ({id}) into {}", target.display()))?;

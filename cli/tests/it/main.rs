@@ -33,6 +33,7 @@ fn usage_errors_are_2_and_say_what_is_wrong() {
     run(&["snapshots", "--repo", "/a", "--key-file", "k", "--passphrase-file", "p"])
         .failed(2, "both --passphrase-file and --key-file");
     run(&["backup", ".", "..", "--volume", "x", "--repo", "/a"]).failed(2, "--volume");
+    run(&["restore", "latest", "t", "--agent", "a", "--repo", "/a"]).failed(2, "--agent");
     run(&["cat", "latest:a/../b", "--repo", "/a"]).failed(2, "..");
 }
 
