@@ -16,7 +16,7 @@ const FOLDER: &str = "HOLDFAST_TESTS_RACE_FOLDER";
 const NAME: &str = "HOLDFAST_TESTS_RACE_NAME";
 
 fn key(n: usize) -> Key {
-    Key::new(format!("default/m/{:02}/{n}", n % 7)).unwrap()
+    Key::new(format!("default/m/{:02}/{n}", n % 7)).expect("a good key")
 }
 
 /// One racer's object: large enough that a torn or mixed one would show.

@@ -444,10 +444,8 @@ fn readme_keeps_its_word() {
 fn ci_scripts_can_be_run() {
     use std::os::unix::fs::PermissionsExt as _;
     for script in ["test", ".ci/run", ".ci/packages", ".ci/versitygw"] {
-        let mode = std::fs::metadata(root().join(script))
-            .unwrap_or_else(|e| panic!("{script}: {e}"))
-            .permissions()
-            .mode();
+        let data = std::fs::metadata(root().join(script)).expect("the script is there");
+        let mode = data.permissions().mode();
         assert!(mode & 0o111 == 0o111, "{script} is not executable");
         assert!(read(script).starts_with("#!/usr/bin/env bash\n"), "{script} is no bash script");
     }
