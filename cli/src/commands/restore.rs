@@ -14,8 +14,12 @@ use crate::records::{self, RestoreRecord};
 use crate::source::Source;
 
 pub(super) async fn restore(app: &App, args: RestoreArgs) -> Result<Exit> {
-    if let (Where::Coordinator(_), Some(_)) = (app.place()?, args.memory) {
-        refuse(&["--memory"])?;
+    match app.place()? {
+        Where::Coordinator(_) if args.memory.is_some() => refuse(&["--memory"])?,
+        Where::Repo(_) if args.agent.is_some() => {
+            return Err(usage("--agent says who restores for a coordinator: pass --coordinator URL"));
+        }
+        _ => {}
     }
     if let (Where::Repo(_), Some(_)) = (app.place()?, &args.agent) {
         return Err(usage("--agent says who restores for a coordinator: pass --coordinator URL"));
