@@ -16,7 +16,7 @@ use super::*;
 use crate::items::entry::{Entry, Kind};
 use crate::ops::browse;
 use crate::ops::snapshots::Snapshot;
-use crate::store::FileStore;
+use crate::store::{Effect, Fault, FaultPlan, FaultStore, FileStore, StoreErrorKind};
 
 mod damage;
 mod tree;
@@ -157,6 +157,13 @@ async fn open_with(store: Arc<dyn Store>, credential: Credential) -> crate::Resu
     Repository::open(store, options, env()).await
 }
 
+/// The fixture, as it is for credentials that may only read: not even a reader's registration gets into it.
+fn read_only() -> Arc<dyn Store> {
+    let files = Arc::new(FileStore::open(&folder().join("repo"), &env()).unwrap());
+    let denied = Fault::always(Op::Put, "*", Effect::Fail(StoreErrorKind::Denied));
+    Arc::new(FaultStore::new(files, FaultPlan { faults: vec![denied], ..FaultPlan::default() }))
+}
+
 fn key_file() -> Credential {
     Credential::read_key_file(&folder().join("key-file")).unwrap()
 }
@@ -179,8 +186,7 @@ fn needs_rights(what: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_golden_repository_reads_as_ever() {
-    let store = Arc::new(FileStore::open(&folder().join("repo"), &env()).unwrap());
-    let repo = open_with(store, key_file()).await.unwrap();
+    let repo = open_with(read_only(), key_file()).await.unwrap();
     let (snapshots, damaged) = snapshots::list(&repo).await.unwrap();
     assert!(damaged.is_empty(), "{damaged:?}");
     let expected = expected();
@@ -209,7 +215,7 @@ async fn the_golden_repository_reads_as_ever() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_golden_repository_opens_by_passphrase_too() {
-    let store: Arc<dyn Store> = Arc::new(FileStore::open(&folder().join("repo"), &env()).unwrap());
+    let store = read_only();
     let passphrase = Credential::read_passphrase_file(&folder().join("passphrase")).unwrap();
     let repo = open_with(Arc::clone(&store), passphrase).await.unwrap();
     assert_eq!(snapshots::list(&repo).await.unwrap().0.len(), 2);
