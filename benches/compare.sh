@@ -92,7 +92,7 @@ step() { # NAME COMMAND...: runs and measures it, prints the row; the command ha
 
 init() {
   case $tool in
-    holdfast) (umask 077; printf pw >"$HOLDFAST_PASSPHRASE_FILE") && "$holdfast" init ;;
+    holdfast) "$holdfast" init ;;
     restic) restic -q init ;;
     kopia) kopia repository create filesystem --path "$(repository)" && kopia policy set --global --compression=zstd-fastest ;;
     borg) borg init -e repokey-blake2 ;;
@@ -122,16 +122,20 @@ restored_set() { # some tools restore below the path that was backed up
 }
 environment() { # every tool has caches and settings of its own, new for each measurement
   local home=$work/$set.$tool
-  export HOLDFAST_REPO=file://$home/repository HOLDFAST_PASSPHRASE_FILE=$home/passphrase HOLDFAST_CACHE_DIR=$home/cache
+  export HOLDFAST_REPO=file://$home/repository HOLDFAST_KEY_FILE=$home/key HOLDFAST_CACHE_DIR=$home/cache
   export RESTIC_REPOSITORY=$home/repository RESTIC_PASSWORD=pw RESTIC_CACHE_DIR=$home/cache
   export KOPIA_PASSWORD=pw KOPIA_CONFIG_PATH=$home/kopia.config KOPIA_CACHE_DIRECTORY=$home/cache KOPIA_LOG_DIR=$home/logs
   export KOPIA_CHECK_FOR_UPDATES=false BORG_REPO=$home/repository BORG_PASSPHRASE=pw BORG_BASE_DIR=$home/cache
+}
+rest() { # Holdfast reads again what changed within the two minutes before a backup; a set that was just made or put back would count
+  while [ -n "$(find "$data/$set" -newerct '130 seconds ago' -print -quit)" ]; do sleep 5; done
 }
 measure() { # all steps of $tool on $set
   rm -rf "${work:?}/$set.$tool"
   mkdir -p "$(restored)" "$work/$set.$tool/cache"
   environment
   init || { failed=1; echo "compare.sh: $tool init failed, see $work/logs/$tool.$set.init.log" >&2; return; }
+  [ "$tool" != holdfast ] || rest
   cold
   backup first || return
   settle

@@ -2,6 +2,7 @@
 //!
 //! `docs/cli.md` names each of them; a test compares. Scripts outside rely on the names: none is renamed or reused.
 
+mod life;
 mod servers;
 mod work;
 
@@ -12,6 +13,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use repository::ids::DomainName;
 
+pub use life::{ForgetArgs, GcArgs, Keep};
 pub use servers::{AgentArgs, CoordinatorArgs, StandaloneArgs};
 pub use work::{BackupArgs, ExistingArg, RestoreArgs, Tuning};
 
@@ -216,6 +218,15 @@ pub enum Command {
         #[arg(long, value_name = "DIR", requires = "snapshot")]
         against: Option<PathBuf>,
     },
+    /// Forget snapshots: those that are named, or those that no rule keeps; nothing is deleted before the next `gc`
+    Forget(ForgetArgs),
+    /// Bring a forgotten snapshot back, under a new id, as long as nothing of it was deleted
+    Unforget {
+        /// The first digits of its id
+        snapshot: String,
+    },
+    /// Delete what no snapshot needs; backups and restores may go on meanwhile
+    Gc(GcArgs),
     /// Show what the repository holds
     Stats,
     /// Print a completion script for a shell

@@ -3,6 +3,7 @@
 mod backup;
 mod browse;
 mod init;
+mod life;
 mod restore;
 mod servers;
 mod snapshots;
@@ -34,6 +35,9 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<Exit> {
             let what = verify::What { snapshot, volume, level: verify::level(quick, against) };
             verify::verify(app, &what).await
         }
+        Command::Forget(args) => life::forget(app, args).await,
+        Command::Unforget { snapshot } => life::unforget(app, &snapshot).await,
+        Command::Gc(args) => life::gc(app, &args).await,
         Command::Stats => snapshots::stats(app).await,
         Command::Completions { shell } => completions(shell),
         Command::Standalone(args) => standalone::standalone(app, args).await,

@@ -5,6 +5,7 @@
 mod data;
 mod fleet;
 mod full;
+mod life;
 mod many;
 mod memory;
 mod outage;

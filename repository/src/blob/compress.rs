@@ -49,18 +49,18 @@ thread_local! {
 
 /// Compresses a group at a zstd level (1 to 19). What does not shrink by a sixty-fourth is kept raw.
 #[must_use]
-pub fn compress(plain: Vec<u8>, level: i32) -> Compressed {
+pub fn compress(plain: &[u8], level: i32) -> Compressed {
     let tried = COMPRESSOR.with_borrow_mut(|slot| {
         if slot.as_ref().is_none_or(|(l, _)| *l != level) {
             *slot = zstd::bulk::Compressor::new(level).ok().map(|c| (level, c));
         }
-        slot.as_mut().and_then(|(_, c)| c.compress(&plain).ok())
+        slot.as_mut().and_then(|(_, c)| c.compress(plain).ok())
     });
     match tried {
         Some(bytes) if bytes.len() + plain.len() / 64 < plain.len() => {
             Compressed { codec: Codec::Zstd, bytes }
         }
-        _ => Compressed { codec: Codec::Raw, bytes: plain },
+        _ => Compressed { codec: Codec::Raw, bytes: plain.to_vec() },
     }
 }
 
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     fn check(plain: &[u8], codec: Codec) {
-        let c = compress(plain.to_vec(), 2);
+        let c = compress(plain, 2);
         assert_eq!(c.codec, codec);
         assert_eq!(decompress(c.codec, &c.bytes, plain.len()).unwrap(), plain);
         assert_eq!(decompress(c.codec, &c.bytes, plain.len() + 1), Err(BadGroup(plain.len() + 1)));

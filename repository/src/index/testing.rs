@@ -113,7 +113,10 @@ impl Store for MemStore {
             let later = |k: &str| k.starts_with(prefix) && after.is_none_or(|a| k > a.as_str());
             let found = c.iter().filter(|(k, _)| later(k));
             Ok(found
-                .map(|(k, b)| Ok(Listed { key: Key::new(k.as_str()).unwrap(), bytes: b.len() as u64 }))
+                .map(|(k, b)| {
+                    let (key, bytes) = (Key::new(k.as_str()).unwrap(), b.len() as u64);
+                    Ok(Listed { key, bytes, recorded: Timestamp::default() })
+                })
                 .collect::<Vec<_>>())
         });
         stream::iter(listed.unwrap_or_else(|e| vec![Err(e)])).boxed()

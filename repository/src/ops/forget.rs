@@ -4,13 +4,20 @@
 //! that commits a copy of the manifest under the same rules as a backup (W5): where a pack is gone or condemned
 //! already, it is too late, and it says so.
 
+use std::collections::HashMap;
+
+use futures::TryStreamExt as _;
+
+use crate::env::Timestamp;
+use crate::error::Context as _;
 use crate::ids::{Place, Sid};
 use crate::index::objects::Objects;
 use crate::layout::ObjectKind;
 use crate::manifest::record::Forgotten;
 use crate::manifest::{Manifest, summary};
-use crate::ops::Repository;
 use crate::ops::reader::Reader;
+use crate::ops::{Repository, snapshots};
+use crate::retention::{Candidate, Quality};
 use crate::session::{Found, Session, Who, history};
 use crate::{Error, ErrorKind, Result};
 
@@ -21,6 +28,43 @@ pub struct Because {
     pub by: String,
     /// A reason.
     pub why: String,
+}
+
+/// The snapshots that a retention plan is about, and the outcomes that can't be read: those are never forgotten.
+pub async fn candidates(repo: &Repository, volume: Option<&str>) -> Result<(Vec<Candidate>, Vec<Error>)> {
+    let objects = repo.objects();
+    let folder = objects.layout.folder(ObjectKind::Outcome);
+    let listed = objects.store.list(&folder, None).try_collect::<Vec<_>>().await;
+    let listed = listed.context(ErrorKind::Store, || format!("list {folder}"))?;
+    let recorded: HashMap<Sid, Timestamp> = listed
+        .into_iter()
+        .filter_map(|l| Some((objects.layout.parse_session(ObjectKind::Outcome, &l.key)?.1, l.recorded)))
+        .collect();
+    let (all, damaged) = snapshots::list(repo).await?;
+    let candidate = |s: snapshots::Snapshot| {
+        let quality = if s.manifest.problems > 0 { Quality::Partial } else { Quality::Good };
+        let recorded = recorded.get(&s.id).copied().unwrap_or_else(|| objects.env.now());
+        let snapshots::Snapshot { id, manifest } = s;
+        Candidate { id, volume: manifest.volume, recorded, tags: manifest.tags, quality }
+    };
+    let chosen = all.into_iter().filter(|s| volume.is_none_or(|v| s.manifest.volume == v));
+    Ok((chosen.map(candidate).collect(), damaged))
+}
+
+/// The forgotten snapshots that nothing was deleted of yet, by the beginning of an id.
+pub async fn find_forgotten(repo: &Repository, prefix: &str) -> Result<Sid> {
+    let names = history::list_forgotten(&repo.objects()).await?;
+    let mut found = names.into_iter().map(|(_, sid)| sid).filter(|sid| sid.to_string().starts_with(prefix));
+    match (found.next(), found.next()) {
+        (Some(sid), None) if prefix.len() >= 4 => Ok(sid),
+        (Some(_), _) => {
+            Err(Error::new(ErrorKind::Input, format!("{prefix:?} names several: give more of the id")))
+        }
+        (None, _) => Err(Error::new(
+            ErrorKind::NotFound,
+            format!("there is no forgotten snapshot {prefix}: it was never forgotten, or GC has deleted it"),
+        )),
+    }
 }
 
 /// Marks a snapshot as forgotten. One that is already stays so.

@@ -139,16 +139,31 @@ impl Frames {
     /// Opens the sealed frames `first..` in `sealed` (whole frames, in order) and gives their plain bytes.
     pub fn open_all(&self, shape: Shape, first: u32, sealed: &[u8]) -> Result<Vec<u8>, PackError> {
         let mut plain = Vec::with_capacity(sealed.len());
-        let mut buffer = Vec::with_capacity(SEALED_FRAME_BYTES);
-        for (frame, chunk) in (first..).zip(sealed.chunks(SEALED_FRAME_BYTES)) {
-            buffer.clear();
-            buffer.extend_from_slice(chunk);
-            let last = frame + 1 == shape.frames;
-            let aad = self.aad(frame, last);
-            let open = self.key.open_in_place(u64::from(frame), &aad, &mut buffer);
-            plain.extend_from_slice(open.ok_or(PackError::Frame(frame))?);
-        }
+        self.open_into(shape, first, sealed, &mut plain)?;
         Ok(plain)
+    }
+
+    /// Does the same, and appends the plain bytes to `plain`. After an error it ends with the last good frame.
+    pub fn open_into(
+        &self,
+        shape: Shape,
+        first: u32,
+        sealed: &[u8],
+        plain: &mut Vec<u8>,
+    ) -> Result<(), PackError> {
+        for (frame, chunk) in (first..).zip(sealed.chunks(SEALED_FRAME_BYTES)) {
+            let at = plain.len();
+            plain.extend_from_slice(chunk);
+            let aad = self.aad(frame, frame + 1 == shape.frames);
+            let opened = self.key.open_in_place(u64::from(frame), &aad, &mut plain[at..]);
+            let len = opened.as_ref().map_or(0, |open| open.len());
+            let good = opened.is_some();
+            plain.truncate(at + len);
+            if !good {
+                return Err(PackError::Frame(frame));
+            }
+        }
+        Ok(())
     }
 }
 

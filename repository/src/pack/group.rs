@@ -46,9 +46,13 @@ pub fn plan(sizes: &[usize]) -> Vec<Vec<usize>> {
 /// Compresses one group.
 #[must_use]
 pub fn build(blobs: &[(BlobId, Bytes)], level: i32) -> SealedGroup {
+    let joined: Vec<u8>;
     let plain = match blobs {
-        [(_, one)] => one.to_vec(),
-        many => many.iter().flat_map(|(_, b)| b.iter().copied()).collect(),
+        [(_, one)] => one,
+        many => {
+            joined = many.iter().map(|(_, bytes)| &bytes[..]).collect::<Vec<_>>().concat();
+            &joined[..]
+        }
     };
     let sizes =
         blobs.iter().map(|(id, b)| (*id, u32::try_from(b.len()).expect("blobs are bounded"))).collect();

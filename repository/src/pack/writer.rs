@@ -149,7 +149,7 @@ impl FinishedPack {
         let mut groups = self.footer.groups.iter().peekable();
         for (i, chunk) in sealed.chunks(SEALED_FRAME_BYTES * STEP).enumerate() {
             let first = u32::try_from(i * STEP).map_err(|_| PackError::NotAPack)?;
-            plain.extend_from_slice(&frames.open_all(shape, first, chunk)?);
+            frames.open_into(shape, first, chunk, &mut plain)?;
             let end = start + plain.len() as u64;
             let mut used = 0;
             while let Some(g) = groups.next_if(|g| g.at + u64::from(g.stored) <= end) {

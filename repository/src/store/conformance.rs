@@ -14,7 +14,7 @@ use super::{
     Effect, Fault, FaultPlan, FaultStore, Key, Op, Put, RetryPolicy, RetryStore, Store, StoreError,
     StoreErrorKind,
 };
-use crate::env::SystemRandom;
+use crate::env::{Clock as _, SystemClock, SystemRandom};
 
 /// What a store did not keep.
 pub type Broken = String;
@@ -124,6 +124,11 @@ impl Suite {
             let count = self.names("list/", None).await?.len();
             ensure(count == n + 1, || format!("after {} puts the list has {count}", n + 1))?;
         }
+        let recorded: Vec<_> =
+            self.store.list("conformance/list/", None).try_collect().await.map_err(failed("list"))?;
+        let now = SystemClock.now().seconds();
+        let strange = recorded.iter().find(|l| (l.recorded.seconds() - now).abs() > 24 * 3600);
+        ensure(strange.is_none(), || format!("an object was recorded at a strange time: {strange:?}"))?;
         // A listing that began before a put may or may not have it, but must have all that was there.
         let (listed, put) = tokio::join!(self.names("list/", None), self.put("list/zz", "x"));
         ensure(put? == Put::Created && listed?.len() >= 20, || {

@@ -29,7 +29,7 @@ use super::{
     Key, Listed, Op, Put, Store, StoreError, StoreErrorKind, StoreResult, beyond_end, check_prefix,
     check_range,
 };
-use crate::env::Env;
+use crate::env::{Env, Timestamp};
 use crate::ids::hex;
 use crate::limits::PACK_BYTES_MAX;
 
@@ -334,9 +334,18 @@ impl Folder {
     }
 
     fn find_size(&self, key: &Key) -> StoreResult<Option<u64>> {
+        Ok(self.find(key)?.map(|(bytes, _)| bytes))
+    }
+
+    /// The object's size, and when it was put.
+    fn find(&self, key: &Key) -> StoreResult<Option<(u64, Timestamp)>> {
         self.check(Op::Head, key)?;
         match rustix::fs::statat(&self.root, key.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if is_file(&stat) => Ok(Some(u64::try_from(stat.st_size).unwrap_or(0))),
+            Ok(stat) if is_file(&stat) => {
+                let recorded =
+                    Timestamp::from_parts(stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0));
+                Ok(Some((u64::try_from(stat.st_size).unwrap_or(0), recorded)))
+            }
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(e) => Err(map_error(Op::Head, key.as_str(), "can't look for the object", e)),
         }

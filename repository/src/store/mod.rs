@@ -25,6 +25,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use thiserror::Error;
 
+use crate::env::Timestamp;
 use crate::limits::{OBJECT_BYTES_MAX, PACK_BYTES_MAX};
 
 pub use self::bandwidth::{Bandwidth, BandwidthStore};
@@ -148,6 +149,8 @@ pub struct Listed {
     pub key: Key,
     /// Its size.
     pub bytes: u64,
+    /// When the store recorded it, by the store's clock: the one time that no writer can choose.
+    pub recorded: Timestamp,
 }
 
 /// The five operations, as named in errors, metrics and fault plans.

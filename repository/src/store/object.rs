@@ -26,6 +26,7 @@ use super::{
     Key, Listed, Op, Put, Store, StoreError, StoreErrorKind, StoreResult, beyond_end, check_prefix,
     check_range,
 };
+use crate::env::Timestamp;
 use crate::error::one_line;
 use crate::limits::PACK_BYTES_MAX;
 
@@ -245,7 +246,9 @@ impl Listing {
                 return Some(Err(StoreError::new(StoreErrorKind::Fatal, Op::List, &self.prefix, what)));
             }
             self.last = Some(key.clone());
-            return Some(Ok(Listed { key, bytes: meta.size }));
+            let at = meta.last_modified;
+            let recorded = Timestamp::from_parts(at.timestamp(), at.timestamp_subsec_nanos());
+            return Some(Ok(Listed { key, bytes: meta.size, recorded }));
         }
     }
 }

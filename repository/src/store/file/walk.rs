@@ -55,8 +55,8 @@ impl Walk {
             }
             // What is no key was not put by us.
             let Ok(key) = Key::new(text) else { continue };
-            if let Some(bytes) = folder.find_size(&key)? {
-                batch.push(Listed { key, bytes });
+            if let Some((bytes, recorded)) = folder.find(&key)? {
+                batch.push(Listed { key, bytes, recorded });
             }
         }
         Ok(batch)

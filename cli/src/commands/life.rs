@@ -1,0 +1,207 @@
+//! `forget`, `unforget` and `gc`: the end of snapshots.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use repository::ops::forget::{self, Because};
+use repository::ops::gc::{GcReport, GcRequest, collect};
+use repository::ops::{Repository, snapshots};
+use repository::retention::{Candidate, Plan, plan};
+use serde::Serialize;
+
+use crate::app::{App, Where};
+use crate::args::{ForgetArgs, GcArgs};
+use crate::escape::tame;
+use crate::exit::{Exit, usage};
+use crate::output::{self, size};
+use crate::records::{local_time, time};
+use crate::run::report;
+
+async fn open(app: &App) -> Result<Arc<Repository>> {
+    match app.place()? {
+        Where::Repo(url) => app.open(url, 0, None).await,
+        Where::Coordinator(_) => Err(usage("this command works on the store itself: pass --repo URL")),
+    }
+}
+
+/// Who we are, for the marker.
+fn because(why: &str) -> Because {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Because { by: format!("holdfast forget on {}", host.trim()), why: why.to_owned() }
+}
+
+/// One snapshot's fate.
+#[derive(Debug, Serialize)]
+struct FateRecord {
+    id: String,
+    volume: String,
+    recorded: String,
+    forgotten: bool,
+    kept_because: Vec<String>,
+}
+
+pub(super) async fn forget(app: &App, args: ForgetArgs) -> Result<Exit> {
+    let rules = args.keep.rules();
+    if args.snapshots.is_empty() && rules.is_empty() {
+        return Err(usage("say what to forget: name SNAPSHOTs, or give rules such as --keep-daily 7"));
+    }
+    let repo = open(app).await?;
+    let (candidates, damaged) = app.or_cancel(forget::candidates(&repo, args.volume.as_deref())).await??;
+    let mut exit = Exit::Done;
+    for error in damaged {
+        exit = Exit::Failed;
+        report(&anyhow::Error::from(error));
+    }
+    let decided = if args.snapshots.is_empty() {
+        let decided = plan(candidates, &rules, app.env.now());
+        if !args.dry_run {
+            decided.check_share(args.max_share).map_err(|e| {
+                anyhow::Error::from(e)
+                    .context("nothing was forgotten; look at it with --dry-run, then raise --max-share")
+            })?;
+        }
+        decided
+    } else {
+        named(app, &repo, &args, candidates).await?
+    };
+    if !args.dry_run {
+        let because = because(&args.reason);
+        for snapshot in decided.forgotten() {
+            app.or_cancel(forget::forget(&repo, snapshot.id, &because)).await??;
+        }
+    }
+    print(app, &decided, args.dry_run)?;
+    Ok(exit)
+}
+
+/// A plan that forgets just the named ones.
+async fn named(app: &App, repo: &Repository, args: &ForgetArgs, candidates: Vec<Candidate>) -> Result<Plan> {
+    let mut ids = Vec::new();
+    for spec in &args.snapshots {
+        ids.push(app.or_cancel(snapshots::get(repo, spec, args.volume.as_deref())).await??.id);
+    }
+    let chosen = candidates.into_iter().filter(|c| ids.contains(&c.id));
+    let decisions = chosen.map(|snapshot| repository::retention::Decision { snapshot, kept: Vec::new() });
+    Ok(Plan { decisions: decisions.collect() })
+}
+
+fn print(app: &App, decided: &Plan, dry_run: bool) -> Result<()> {
+    let records: Vec<FateRecord> = decided
+        .decisions
+        .iter()
+        .map(|d| FateRecord {
+            id: d.snapshot.id.to_string(),
+            volume: d.snapshot.volume.clone(),
+            recorded: time(d.snapshot.recorded),
+            forgotten: d.kept.is_empty(),
+            kept_because: d.kept.iter().map(ToString::to_string).collect(),
+        })
+        .collect();
+    let word = if dry_run { "would be forgotten" } else { "forgotten" };
+    let rows = decided.decisions.iter().map(|d| {
+        let fate = match d.kept.is_empty() {
+            true => word.to_owned(),
+            false => {
+                format!("kept: {}", d.kept.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            }
+        };
+        let id = d.snapshot.id.to_string()[..8].to_owned();
+        vec![id, local_time(d.snapshot.recorded), tame(&d.snapshot.volume), tame(&fate)]
+    });
+    output::print(app.format(), &records, |_| {
+        let count = decided.forgotten().count();
+        let table = output::table(&["ID", "RECORDED", "VOLUME", "FATE"], rows);
+        let next = if count > 0 && !dry_run {
+            "; `holdfast gc` frees their space, `holdfast unforget` takes it back"
+        } else {
+            ""
+        };
+        format!("{table}\n{count} of {} {word}{next}\n", decided.decisions.len())
+    })
+}
+
+/// What `unforget` made.
+#[derive(Debug, Serialize)]
+struct UndoRecord {
+    forgotten: String,
+    id: String,
+}
+
+pub(super) async fn unforget(app: &App, snapshot: &str) -> Result<Exit> {
+    let repo = open(app).await?;
+    let forgotten = app.or_cancel(forget::find_forgotten(&repo, snapshot)).await??;
+    let id = app.or_cancel(forget::unforget(&repo, forgotten, "holdfast unforget")).await??;
+    let record = UndoRecord { forgotten: forgotten.to_string(), id: id.to_string() };
+    output::print(app.format(), &record, |r| format!("{} is back as {}\n", &r.forgotten[..8], r.id))?;
+    Ok(Exit::Done)
+}
+
+/// What `gc` did.
+#[derive(Debug, Serialize)]
+struct GcRecord {
+    generation: u64,
+    snapshots: u64,
+    packs: u64,
+    bytes: u64,
+    condemned: u64,
+    condemned_bytes: u64,
+    deleted: u64,
+    deleted_bytes: u64,
+    leftovers: u64,
+    tidied: u64,
+    fenced: Vec<String>,
+    waiting_for: Vec<String>,
+    done: bool,
+}
+
+impl From<GcReport> for GcRecord {
+    fn from(r: GcReport) -> Self {
+        let names = |sids: Vec<repository::ids::Sid>| sids.iter().map(ToString::to_string).collect();
+        Self {
+            generation: r.generation.0,
+            snapshots: r.snapshots,
+            packs: r.packs,
+            bytes: r.bytes,
+            condemned: r.condemned,
+            condemned_bytes: r.condemned_bytes,
+            deleted: r.deleted,
+            deleted_bytes: r.deleted_bytes,
+            leftovers: r.leftovers,
+            tidied: r.tidied,
+            fenced: names(r.fenced),
+            waiting_for: names(r.waiting_for),
+            done: r.done,
+        }
+    }
+}
+
+pub(super) async fn gc(app: &App, args: &GcArgs) -> Result<Exit> {
+    let repo = open(app).await?;
+    let request = GcRequest { fence_after_seconds: args.fence_after, dry_run: args.dry_run };
+    let task = app.task();
+    let record = GcRecord::from(app.or_cancel(collect(&repo, request, &task)).await??);
+    output::print(app.format(), &record, |r| text(r, args.dry_run))?;
+    Ok(if record.done || args.dry_run { Exit::Done } else { Exit::Partial })
+}
+
+fn text(r: &GcRecord, dry_run: bool) -> String {
+    let mut out = format!("{} snapshots, {} packs with {}\n", r.snapshots, r.packs, size(r.bytes));
+    if dry_run {
+        out += &format!("{} packs with {} would be deleted\n", r.condemned, size(r.condemned_bytes));
+        return out;
+    }
+    out += &format!("{} packs with {} deleted\n", r.deleted, size(r.deleted_bytes));
+    if r.leftovers > 0 {
+        out += &format!("{} packs could not be deleted; the next run tries again\n", r.leftovers);
+    }
+    for sid in &r.fenced {
+        out += &format!("session {} was taken for dead and fenced\n", &sid[..8]);
+    }
+    for sid in &r.waiting_for {
+        out += &format!("session {} is still at work\n", &sid[..8]);
+    }
+    if !r.done {
+        out += "nothing is deleted before they are done: run `holdfast gc` again then, or with --fence-after 0s\n";
+    }
+    out
+}

@@ -1,0 +1,111 @@
+//! Snapshots are forgotten, brought back and collected, as an operator does it on a bare repository.
+
+use serde_json::Value;
+
+use crate::data::{assert_same, bytes_below, tree};
+use crate::process::{Holdfast, Ran};
+
+/// A repository with a key, and a volume.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        place.run(&["init"]).ok();
+        place
+    }
+
+    fn path(&self, below: &str) -> std::path::PathBuf {
+        self.0.path().join(below)
+    }
+
+    fn holdfast(&self) -> Holdfast {
+        let repo = format!("file://{}", self.path("repo").display());
+        Holdfast::new(self.0.path()).with([("HOLDFAST_REPO", repo.as_str()), ("HOLDFAST_KEY_FILE", "key")])
+    }
+
+    fn run(&self, words: &[&str]) -> Ran {
+        self.holdfast().run(words)
+    }
+
+    fn json(&self, words: &[&str]) -> Value {
+        self.holdfast().json(words)
+    }
+
+    /// A version of the volume, backed up; its id.
+    fn version(&self, seed: u64) -> String {
+        let _ = std::fs::remove_dir_all(self.path("data"));
+        tree(&self.path("data"), 2 << 20, seed);
+        let done = self.json(&["backup", "data", "--volume", "v"]);
+        let id = done.as_array().map_or(&done["id"], |list| &list[0]["id"]);
+        id.as_str().unwrap().to_owned()
+    }
+
+    fn snapshots(&self) -> Vec<String> {
+        let all = self.json(&["snapshots"]);
+        all.as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn stored(&self) -> u64 {
+        bytes_below(&self.path("repo"))
+    }
+}
+
+#[test]
+fn forgotten_space_comes_back_and_the_rest_stays() {
+    let place = Place::new();
+    let first = place.version(1);
+    let one = place.stored();
+    let second = place.version(2);
+    let both = place.stored();
+    assert!(both > one + (1 << 20), "{one} {both}");
+
+    place.run(&["forget"]).failed(2, "--keep-daily");
+    place.run(&["forget", &first, "--keep-last", "1"]).failed(2, "cannot be used with");
+    place.run(&["forget", "--keep-last", "1", "--keep-within", "soon"]).failed(2, "36h");
+    let told = place.json(&["forget", "--keep-last", "1", "--dry-run"]);
+    assert_eq!(told[0]["kept_because"][0], "last");
+    assert_eq!((&told[1]["id"], &told[1]["forgotten"]), (&Value::from(first.as_str()), &Value::from(true)));
+    assert_eq!(place.snapshots().len(), 2, "it only told");
+
+    let said = place.run(&["forget", "--keep-last", "1"]).ok();
+    assert!(said.contains("holdfast gc"), "{said}");
+    assert_eq!(place.snapshots(), [second.as_str()]);
+    assert!(place.stored() >= both, "a marker deletes nothing");
+    let told = place.json(&["gc", "--dry-run"]);
+    assert!(told["condemned_bytes"].as_u64().unwrap() > 1 << 20, "{told}");
+    let done = place.json(&["gc"]);
+    assert_eq!(done["done"], true, "{done}");
+    assert_eq!(done["deleted_bytes"], told["condemned_bytes"], "{done}");
+    assert!(place.stored() < one + (64 << 10), "{} of {both}", place.stored());
+    place.run(&["verify"]).ok();
+    place.run(&["restore", "latest", "out"]).ok();
+    assert_same(&place.path("data"), &place.path("out"));
+    place.run(&["unforget", &first]).failed(1, "GC has deleted it");
+    assert_eq!(place.json(&["gc"])["deleted"], 0);
+}
+
+#[test]
+fn forgetting_by_name_is_undone() {
+    let place = Place::new();
+    let first = place.version(1);
+    place.version(2);
+    place.run(&["forget", &first[..8], "--reason", "a test"]).ok();
+    assert_eq!(place.snapshots().len(), 1);
+    place.run(&["unforget", &first[..8]]).ok();
+    assert_eq!(place.snapshots().len(), 2);
+    assert_eq!(place.json(&["gc"])["done"], true);
+    place.run(&["verify"]).ok();
+}
+
+#[test]
+fn a_landslide_is_stopped() {
+    let place = Place::new();
+    for seed in 0..5 {
+        place.version(seed);
+    }
+    place.run(&["forget", "--keep-last", "1"]).failed(1, "4 of 5 snapshots, more than 50 %");
+    assert_eq!(place.snapshots().len(), 5);
+    place.run(&["forget", "--keep-last", "1", "--max-share", "80"]).ok();
+    assert_eq!(place.snapshots().len(), 1);
+}
