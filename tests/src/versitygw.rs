@@ -1,6 +1,6 @@
 //! A real S3 server as a process of its own: versitygw over a folder, where it is installed.
 //!
-//! `.ci/packages` installs it. It keeps what POSIX files have no place for in a folder beside them, so that it works on
+//! `.ci/versitygw` installs it. It keeps what POSIX files have no place for in a folder beside them, so that it works on
 //! file systems without extended attributes.
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ impl Versitygw {
         let Some(program) = find() else {
             crate::skip(
                 "the real S3 server (versitygw)",
-                "it is not installed; `.ci/packages` installs it where Go can be had",
+                "it is not installed; `.ci/versitygw` installs it where Go can be had",
             );
             return Ok(None);
         };
@@ -91,7 +91,7 @@ impl Drop for Versitygw {
     }
 }
 
-/// On the PATH, where `go install` puts it, or where `.ci/packages` puts it.
+/// On the PATH, where `go install` puts it, or where `.ci/versitygw` puts it.
 fn find() -> Option<PathBuf> {
     let folders =
         std::env::var_os("PATH").into_iter().flat_map(|p| std::env::split_paths(&p).collect::<Vec<_>>());

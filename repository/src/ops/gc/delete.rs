@@ -58,18 +58,22 @@ impl Run<'_> {
         let with_packs: HashSet<Sid> = self.packs.keys().map(|p| p.sid).collect();
         let deltas = self.objects.list(&layout.folder(ObjectKind::Delta), None).await?;
         let useless = |key: &Key| {
-            layout.parse_delta(key).is_some_and(|(g, sid, _)| {
-                goes(&&(g, sid)) && sessions.outcomes.contains(&(g, sid)) && !with_packs.contains(&sid)
-            })
+            let delta = layout.parse_delta(key);
+            delta.is_some_and(|(g, sid, _)| goes(&&(g, sid)) && !with_packs.contains(&sid))
         };
         let deltas = deltas.into_iter().filter(useless).collect();
         for keys in [registrations, outcomes, markers, deltas] {
-            self.delete_all(keys).await?;
+            // A registration whose outcome is gone would look open: where the store keeps one, the rest stays too.
+            if !self.delete_all(keys).await? {
+                break;
+            }
         }
         Ok(())
     }
 
-    async fn delete_all(&mut self, keys: Vec<Key>) -> Result<()> {
+    /// False if the store refused one.
+    async fn delete_all(&mut self, keys: Vec<Key>) -> Result<bool> {
+        let mut all = true;
         let store = &self.objects.store;
         let deletes: Vec<_> =
             keys.into_iter().map(|key| async move { (store.delete(&key).await, key) }).collect();
@@ -78,10 +82,10 @@ impl Run<'_> {
             match deleted {
                 Ok(()) => self.report.tidied += 1,
                 // It means nothing any more, whether it is there or not.
-                Err(e) if e.kind == StoreErrorKind::Denied => {}
+                Err(e) if e.kind == StoreErrorKind::Denied => all = false,
                 Err(e) => return Err(e).context(ErrorKind::Store, || format!("delete {key}")),
             }
         }
-        Ok(())
+        Ok(all)
     }
 }

@@ -31,9 +31,9 @@ use crate::{Error, ErrorKind, Result};
 /// How to collect.
 #[derive(Clone, Debug)]
 pub struct GcRequest {
-    /// A writer that registered longer ago than this, by its own clock, is taken for dead and fenced, seconds. A younger
-    /// one is left alone, and the run ends for now. For liveness only: a fenced writer that lives starts again and
-    /// finds what it had uploaded.
+    /// A session that registered longer ago than this, by its own clock, is taken for dead and closed, seconds; with 0,
+    /// all are. A younger writer is left alone, and the run ends for now. For liveness only: a writer that lives starts again
+    /// and finds what it had uploaded; a reader loses its hold on a forgotten snapshot.
     pub fence_after_seconds: u64,
     /// Only tell what would be condemned.
     pub dry_run: bool,
@@ -62,7 +62,7 @@ pub struct GcReport {
     pub leftovers: u64,
     /// Old registrations, outcomes, markers and deltas that were deleted.
     pub tidied: u64,
-    /// Writers that were fenced.
+    /// Sessions that were taken for dead and closed.
     pub fenced: Vec<Sid>,
     /// Writers that are still at work: nothing is deleted before they are done. The next run goes on here.
     pub waiting_for: Vec<Sid>,
@@ -96,8 +96,15 @@ pub async fn collect(repo: &Repository, request: GcRequest, task: &Task) -> Resu
     let generation = if newest > last { newest } else { Generation(newest.0 + 1) };
     run.report.generation = generation;
     let done = done.map(|(_, record)| record).unwrap_or_default();
+    if !run.request.dry_run {
+        run.close_dead_readers().await?;
+    }
     let open = match records::find_open(&run.objects, generation).await? {
-        Some(open) => open,
+        Some(open) => {
+            run.report.condemned = open.condemned.len() as u64;
+            run.report.condemned_bytes = run.bytes_of(&open.condemned);
+            open
+        }
         None => match run.open(generation).await? {
             Some(open) => open,
             None => return Ok(run.report),
@@ -182,12 +189,24 @@ impl Run<'_> {
         Ok(self.report.waiting_for.is_empty())
     }
 
-    /// For liveness only. A registration that can't be read has nobody who could go on with it.
-    fn is_dead(&self, writer: &OpenSession) -> bool {
-        let started = writer.registration.as_ref().map(|r| r.started);
-        let now = self.objects.env.now();
-        let age = started.map_or(i64::MAX, |s| now.seconds().saturating_sub(s.seconds()));
-        age >= i64::try_from(self.request.fence_after_seconds).unwrap_or(i64::MAX)
+    /// For liveness only. A clock that runs far ahead counts like one that is far behind.
+    fn is_dead(&self, session: &OpenSession) -> bool {
+        let (now, started) = (self.objects.env.now(), session.registration.started);
+        now.seconds().abs_diff(started.seconds()) >= self.request.fence_after_seconds
+    }
+
+    /// A reader that died would hold its snapshot for ever. One that lives loses its hold only.
+    async fn close_dead_readers(&mut self) -> Result<()> {
+        let sessions = Sessions::list(&self.objects).await?;
+        for reader in sessions.readers() {
+            if !self.is_dead(reader) {
+                continue;
+            }
+            let reason = "taken for dead by GC";
+            register::abort(&self.objects, reader.generation, reader.sid, reason).await?;
+            self.report.fenced.push(reader.sid);
+        }
+        Ok(())
     }
 
     fn bytes_of(&self, packs: &[PackId]) -> u64 {

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
+use crate::error::Context as _;
 use crate::ids::{Generation, Sid};
 use crate::index::objects::Objects;
 use crate::layout::ObjectKind;
@@ -17,13 +18,12 @@ use crate::{ErrorKind, Result};
 pub(super) struct OpenSession {
     pub generation: Generation,
     pub sid: Sid,
-    /// `None`: it is there and can't be read.
-    pub registration: Option<Registration>,
+    pub registration: Registration,
 }
 
 impl OpenSession {
     fn is_reader(&self) -> bool {
-        self.registration.as_ref().is_some_and(|r| r.kind == SessionKind::Read)
+        self.registration.kind == SessionKind::Read
     }
 }
 
@@ -50,29 +50,34 @@ impl Sessions {
             .difference(&outcomes)
             .map(|&(generation, sid)| async move {
                 let key = objects.layout.registration(generation, sid);
-                let registration = match objects.find(ObjectKind::Registration, &key).await {
-                    Ok(found) => found.and_then(|plain| Registration::decode(&plain).ok()),
-                    Err(e) if e.kind() == ErrorKind::Damaged => None,
-                    Err(e) => return Err(e),
+                // One that can't be read may hold any snapshot: that stops the run.
+                let Some(plain) = objects.find(ObjectKind::Registration, &key).await? else {
+                    return Ok(None);
                 };
-                Ok(OpenSession { generation, sid, registration })
+                let decoded =
+                    Registration::decode(&plain).context(ErrorKind::Damaged, || format!("read {key}"));
+                decoded.map(|registration| Some(OpenSession { generation, sid, registration }))
             })
             .collect();
-        let open = stream::iter(reads).buffered(RECORD_FETCHES).try_collect().await?;
+        let read: Vec<_> = stream::iter(reads).buffered(RECORD_FETCHES).try_collect().await?;
+        let open = read.into_iter().flatten().collect();
         Ok(Self { outcomes, marked, registered, open })
+    }
+
+    /// Open readers.
+    pub(super) fn readers(&self) -> impl Iterator<Item = &OpenSession> {
+        self.open.iter().filter(|s| s.is_reader())
     }
 
     /// The snapshots that open readers hold.
     pub(super) fn held(&self) -> HashSet<Sid> {
-        self.open.iter().filter(|s| s.is_reader()).filter_map(|s| s.registration.as_ref()?.snapshot).collect()
+        self.readers().filter_map(|s| s.registration.snapshot).collect()
     }
 
     /// Sids whose packs somebody is still filling: of open writers, and those that they carry on.
     pub(super) fn at_work(&self) -> HashSet<Sid> {
         let writers = self.open.iter().filter(|s| !s.is_reader());
-        let carried =
-            |s: &OpenSession| s.registration.as_ref().map(|r| r.carries.clone()).unwrap_or_default();
-        writers.flat_map(|s| std::iter::once(s.sid).chain(carried(s))).collect()
+        writers.flat_map(|s| std::iter::once(s.sid).chain(s.registration.carries.iter().copied())).collect()
     }
 
     /// Open writers that registered before this generation was opened.
