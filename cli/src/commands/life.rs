@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use repository::ops::forget::{self, Because};
-use repository::ops::gc::{GcReport, GcRequest, collect};
+use repository::ops::gc::{Alive, GcReport, GcRequest, collect};
 use repository::ops::{Repository, snapshots};
 use repository::retention::{Candidate, Plan, plan};
 use serde::Serialize;
@@ -177,7 +177,8 @@ impl From<GcReport> for GcRecord {
 
 pub(super) async fn gc(app: &App, args: &GcArgs) -> Result<Exit> {
     let repo = open(app).await?;
-    let request = GcRequest { fence_after_seconds: args.fence_after, dry_run: args.dry_run };
+    let (fence_after_seconds, dry_run) = (args.fence_after, args.dry_run);
+    let request = GcRequest { fence_after_seconds, alive: Alive::unknown(), dry_run };
     let task = app.task();
     let record = GcRecord::from(app.or_cancel(collect(&repo, request, &task)).await??);
     output::print(app.format(), &record, |r| text(r, args.dry_run))?;

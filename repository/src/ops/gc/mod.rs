@@ -5,6 +5,7 @@
 //! next goes on from there. What can't be read (a damaged outcome or summary) stops a run before it condemns or deletes
 //! anything: it might need anything.
 
+mod alive;
 mod delete;
 mod live;
 mod mark;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 
 use futures::TryStreamExt as _;
 
+pub use alive::Alive;
 use mark::Mark;
 use sessions::{OpenSession, Sessions};
 
@@ -35,6 +37,8 @@ pub struct GcRequest {
     /// all are. A younger writer is left alone, and the run ends for now. For liveness only: a writer that lives starts again
     /// and finds what it had uploaded; a reader loses its hold on a forgotten snapshot.
     pub fence_after_seconds: u64,
+    /// Sessions that are known to live are not taken for dead, however old they are.
+    pub alive: Alive,
     /// Only tell what would be condemned.
     pub dry_run: bool,
 }
@@ -191,6 +195,9 @@ impl Run<'_> {
 
     /// For liveness only. A clock that runs far ahead counts like one that is far behind.
     fn is_dead(&self, session: &OpenSession) -> bool {
+        if self.request.alive.knows(&session.registration) {
+            return false;
+        }
         let (now, started) = (self.objects.env.now(), session.registration.started);
         now.seconds().abs_diff(started.seconds()) >= self.request.fence_after_seconds
     }

@@ -6,13 +6,14 @@ use crate::ids::Sid;
 use crate::layout::ObjectKind;
 use crate::manifest::summary;
 use crate::ops::forget::{Because, forget, unforget};
-use crate::ops::gc::{GcReport, GcRequest, collect};
+use crate::ops::gc::{Alive, GcReport, GcRequest, collect};
 use crate::session::{Session, Who};
 use crate::store::{Crash, Effect, Fault, FaultPlan, FaultStore, Key, StoreErrorKind};
 use futures::TryStreamExt as _;
 
-const AT_ONCE: GcRequest = GcRequest { fence_after_seconds: 0, dry_run: false };
-const PATIENT: GcRequest = GcRequest { fence_after_seconds: 1 << 40, dry_run: false };
+const AT_ONCE: GcRequest = GcRequest { fence_after_seconds: 0, alive: Alive::unknown(), dry_run: false };
+const PATIENT: GcRequest =
+    GcRequest { fence_after_seconds: 1 << 40, alive: Alive::unknown(), dry_run: false };
 
 async fn gc(w: &World, request: &GcRequest) -> GcReport {
     collect(&w.repo, request.clone(), &Task::default()).await.unwrap()
@@ -110,6 +111,21 @@ async fn a_writer_at_work_is_waited_for_or_fenced() {
     assert!(run.done && run.deleted > 0, "{run:?}");
     assert_eq!(run.fenced, [writer.sid()]);
     assert_eq!(packs(&w).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_known_to_live_is_not_fenced_however_old() {
+    let w = world().await;
+    let first = version(&w, 1).await;
+    let known = Session::open(w.repo.objects(), &Who::writer("elsewhere", "known")).await.unwrap();
+    let other = Session::open(w.repo.objects(), &Who::writer("elsewhere", "other")).await.unwrap();
+    forget_one(&w, first).await;
+    let alive = Alive::when(|r| (&*r.node, &*r.volume) == ("elsewhere", "known"));
+    let run = gc(&w, &GcRequest { alive, ..AT_ONCE }).await;
+    assert_eq!((&run.waiting_for[..], &run.fenced[..]), (&[known.sid()][..], &[other.sid()][..]));
+    assert!(!run.done && run.deleted == 0, "{run:?}");
+    known.abort("done").await.unwrap();
+    assert!(gc(&w, &AT_ONCE).await.deleted > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
