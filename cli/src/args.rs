@@ -2,6 +2,7 @@
 //!
 //! `docs/cli.md` names each of them; a test compares. Scripts outside rely on the names: none is renamed or reused.
 
+mod heal;
 mod life;
 mod servers;
 mod work;
@@ -13,6 +14,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use repository::ids::DomainName;
 
+pub use heal::AuditArgs;
 pub use life::{ForgetArgs, GcArgs, Keep};
 pub use servers::{AgentArgs, CoordinatorArgs, StandaloneArgs};
 pub use work::{BackupArgs, ExistingArg, RestoreArgs, Tuning};
@@ -227,6 +229,8 @@ pub enum Command {
     },
     /// Delete what no snapshot needs; backups and restores may go on meanwhile
     Gc(GcArgs),
+    /// List what was decided, deleted, proven and repaired, by whom and why
+    Audit(AuditArgs),
     /// Show what the repository holds
     Stats,
     /// Print a completion script for a shell

@@ -1,5 +1,6 @@
 //! The commands: each opens what it needs, calls one operation, and prints what came of it.
 
+mod audit;
 mod backup;
 mod browse;
 mod init;
@@ -38,6 +39,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<Exit> {
         Command::Forget(args) => life::forget(app, args).await,
         Command::Unforget { snapshot } => life::unforget(app, &snapshot).await,
         Command::Gc(args) => life::gc(app, &args).await,
+        Command::Audit(args) => audit::audit(app, args).await,
         Command::Stats => snapshots::stats(app).await,
         Command::Completions { shell } => completions(shell),
         Command::Standalone(args) => standalone::standalone(app, args).await,

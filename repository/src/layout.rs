@@ -1,6 +1,7 @@
 //! Which object lies under which key. The one place that knows the repository's layout (docs/format.md).
 
-use crate::ids::{DomainName, Generation, PackId, Sid, hex};
+use crate::env::Timestamp;
+use crate::ids::{DomainName, Generation, PackId, Sid, hex, parse_hex};
 use crate::store::Key;
 
 /// The plain description of the repository.
@@ -26,6 +27,8 @@ pub enum ObjectKind {
     Quarantine = b'q',
     /// A GC record, `g/`.
     Gc = b'g',
+    /// An audit record, or the proofs of a verification, `a/`.
+    Audit = b'a',
 }
 
 impl ObjectKind {
@@ -34,6 +37,17 @@ impl ObjectKind {
     pub fn letter(self) -> char {
         char::from(self as u8)
     }
+}
+
+/// 16 hex digits that ascend with time. Nothing was backed up before 1970.
+fn moment(at: Timestamp) -> String {
+    hex(&at.0.max(0).to_be_bytes())
+}
+
+fn parse_moment(name: &str) -> Option<Timestamp> {
+    let (moment, random) = name.split_once('-')?;
+    parse_hex::<8>(random)?;
+    Some(Timestamp(i64::from_be_bytes(parse_hex(moment)?)))
 }
 
 /// Names the objects of one domain.
@@ -117,6 +131,43 @@ impl Layout {
     #[must_use]
     pub fn gc(&self, generation: Generation, record: &str) -> Key {
         key(format!("{}{record}", self.generation_folder(ObjectKind::Gc, generation)))
+    }
+
+    /// An audit record. Names ascend with time, so that a listing can begin anywhere.
+    #[must_use]
+    pub fn audit(&self, at: Timestamp, random: [u8; 8]) -> Key {
+        key(format!("{}{}-{}", self.folder(ObjectKind::Audit), moment(at), hex(&random)))
+    }
+
+    /// What comes before all audit records of this moment and later ones.
+    #[must_use]
+    pub fn audit_before(&self, at: Timestamp) -> Key {
+        key(format!("{}{}-", self.folder(ObjectKind::Audit), moment(at)))
+    }
+
+    /// The folder of proofs, below that of audit records.
+    #[must_use]
+    pub fn proofs(&self) -> String {
+        format!("{}v/", self.folder(ObjectKind::Audit))
+    }
+
+    /// The proofs that one verification brought.
+    #[must_use]
+    pub fn proof(&self, at: Timestamp, random: [u8; 8]) -> Key {
+        key(format!("{}{}-{}", self.proofs(), moment(at), hex(&random)))
+    }
+
+    /// The moment in an audit record's key; `None` for anything else.
+    #[must_use]
+    pub fn parse_audit(&self, key: &Key) -> Option<Timestamp> {
+        let rest = key.as_str().strip_prefix(&self.folder(ObjectKind::Audit))?;
+        parse_moment(rest)
+    }
+
+    /// The moment in the key of proofs; `None` for anything else.
+    #[must_use]
+    pub fn parse_proof(&self, key: &Key) -> Option<Timestamp> {
+        parse_moment(key.as_str().strip_prefix(&self.proofs())?)
     }
 
     /// Takes a pack's key apart; `None` for anything else.

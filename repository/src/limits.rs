@@ -130,5 +130,7 @@ pub const SUMMARY_PIECE_BYTES_AVG: usize = 32 << 10;
 pub const SUMMARY_PIECE_BYTES_MAX: usize = 256 << 10;
 /// A registration is tried again this often when the generation moves under it (each move is a whole GC run).
 pub const REGISTRATIONS_MAX: u32 = 16;
+/// Items of a list in one audit record: it is read by people, and the counts beside the lists are whole.
+pub const AUDIT_EVENT_ITEMS_MAX: usize = 10_000;
 /// A small object is put this often when replies are lost and it is not there.
 pub const PUTS_MAX: u32 = 3;

@@ -91,7 +91,7 @@ pub struct GcArgs {
 }
 
 /// An age: a number and s, m, h, d or w.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let unit = match text.chars().last() {
         Some('s') => 1,
         Some('m') => 60,

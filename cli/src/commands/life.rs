@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use repository::manifest::audit::{Collected, Event, Forgot};
 use repository::ops::forget::{self, Because};
 use repository::ops::gc::{Alive, GcReport, GcRequest, collect};
-use repository::ops::{Repository, snapshots};
+use repository::ops::{Repository, audit, snapshots};
 use repository::retention::{Candidate, Plan, plan};
 use serde::Serialize;
 
@@ -17,7 +18,7 @@ use crate::output::{self, size};
 use crate::records::{local_time, time};
 use crate::run::report;
 
-async fn open(app: &App) -> Result<Arc<Repository>> {
+pub(super) async fn open(app: &App) -> Result<Arc<Repository>> {
     match app.place()? {
         Where::Repo(url) => app.open(url, 0, None).await,
         Where::Coordinator(_) => Err(usage("this command works on the store itself: pass --repo URL")),
@@ -66,9 +67,21 @@ pub(super) async fn forget(app: &App, args: ForgetArgs) -> Result<Exit> {
     };
     if !args.dry_run {
         let because = because(&args.reason);
+        let mut forgot = Vec::new();
+        let mut failed = Ok(());
         for snapshot in decided.forgotten() {
-            app.or_cancel(forget::forget(&repo, snapshot.id, &because)).await??;
+            failed = app.or_cancel(forget::forget(&repo, snapshot.id, &because)).await.and_then(|f| Ok(f?));
+            if failed.is_err() {
+                break;
+            }
+            let (volume, why) = (snapshot.volume.clone(), because.why.clone());
+            forgot.push(Forgot { snapshot: snapshot.id, volume, why });
         }
+        // Also what was done before it failed.
+        if !forgot.is_empty() {
+            audit::note(&repo, "holdfast forget", Event::Forgot(forgot)).await;
+        }
+        failed?;
     }
     print(app, &decided, args.dry_run)?;
     Ok(exit)
@@ -131,6 +144,7 @@ pub(super) async fn unforget(app: &App, snapshot: &str) -> Result<Exit> {
     let repo = open(app).await?;
     let forgotten = app.or_cancel(forget::find_forgotten(&repo, snapshot)).await??;
     let id = app.or_cancel(forget::unforget(&repo, forgotten, "holdfast unforget")).await??;
+    audit::note(&repo, "holdfast unforget", Event::Unforgot { snapshot: forgotten, copy: id }).await;
     let record = UndoRecord { forgotten: forgotten.to_string(), id: id.to_string() };
     output::print(app.format(), &record, |r| format!("{} is back as {}\n", &r.forgotten[..8], r.id))?;
     Ok(Exit::Done)
@@ -180,9 +194,31 @@ pub(super) async fn gc(app: &App, args: &GcArgs) -> Result<Exit> {
     let (fence_after_seconds, dry_run) = (args.fence_after, args.dry_run);
     let request = GcRequest { fence_after_seconds, alive: Alive::unknown(), dry_run };
     let task = app.task();
-    let record = GcRecord::from(app.or_cancel(collect(&repo, request, &task)).await??);
+    let done = app.or_cancel(collect(&repo, request, &task)).await??;
+    if !args.dry_run {
+        audit::note(&repo, "holdfast gc", Event::Collected(collected(&done))).await;
+    }
+    let record = GcRecord::from(done);
     output::print(app.format(), &record, |r| text(r, args.dry_run))?;
     Ok(if record.done || args.dry_run { Exit::Done } else { Exit::Partial })
+}
+
+/// The run as the audit keeps it.
+fn collected(r: &GcReport) -> Collected {
+    let figures = [
+        ("snapshots", r.snapshots),
+        ("packs", r.packs),
+        ("bytes", r.bytes),
+        ("condemned", r.condemned),
+        ("condemned_bytes", r.condemned_bytes),
+        ("deleted", r.deleted),
+        ("deleted_bytes", r.deleted_bytes),
+        ("leftovers", r.leftovers),
+        ("tidied", r.tidied),
+        ("waiting_for", r.waiting_for.len() as u64),
+    ];
+    let figures = figures.map(|(name, n)| (name.to_owned(), n)).into();
+    Collected { generation: r.generation, figures, fenced: r.fenced.clone(), done: r.done }
 }
 
 fn text(r: &GcRecord, dry_run: bool) -> String {

@@ -96,6 +96,13 @@ fn forgetting_by_name_is_undone() {
     assert_eq!(place.snapshots().len(), 2);
     assert_eq!(place.json(&["gc"])["done"], true);
     place.run(&["verify"]).ok();
+    let audit = place.json(&["audit", "--since", "1h"]);
+    let kinds: Vec<_> = audit.as_array().unwrap().iter().map(|r| r["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds[..3], ["forgot", "unforgot", "gc"], "{audit}");
+    let forgot = &audit[0]["detail"]["snapshots"][0];
+    assert_eq!((&forgot["id"], &forgot["why"]), (&Value::from(first.as_str()), &Value::from("a test")));
+    assert_eq!(audit[2]["detail"]["done"], true);
+    assert_eq!(place.json(&["audit", "--kind", "gc"]).as_array().unwrap().len(), 1);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::env::Timestamp;
 use crate::ids::{BlobRef, Sid};
 
+pub mod audit;
 pub mod gc;
 pub mod record;
 pub mod summary;

@@ -110,6 +110,60 @@ fn gc_records() {
 }
 
 #[test]
+fn audit_records() {
+    use super::audit::{Collected, Damaged, Event, Forgot, Record, Repaired, Tested, Verified};
+    let (a, b) = (Sid([1; 16]), Sid([2; 16]));
+    let events = vec![
+        Event::Forgot(vec![Forgot { snapshot: a, volume: "v".to_owned(), why: "old".to_owned() }]),
+        Event::Unforgot { snapshot: a, copy: b },
+        Event::Collected(Collected {
+            generation: Generation(4),
+            figures: [("packs".to_owned(), 7), ("deleted".to_owned(), 1)].into(),
+            fenced: vec![a],
+            done: false,
+        }),
+        Event::Verified(Verified {
+            level: "scrub".to_owned(),
+            snapshot: Some(b),
+            packs: 1,
+            bytes: 2,
+            problems: 3,
+            damaged: vec![Damaged { pack: pack(3).id, blobs: 9 }],
+        }),
+        Event::Tested(Tested {
+            volume: "v".to_owned(),
+            snapshot: a,
+            files: 1,
+            bytes: 2,
+            sampled: false,
+            problems: 1,
+            failed: vec!["a: differs".to_owned()],
+        }),
+        Event::Repaired(Repaired {
+            what: "snapshot".to_owned(),
+            snapshot: Some(a),
+            copy: Some(b),
+            packs: 1,
+            problems: 2,
+            lost: vec![b"a/\xff".to_vec()],
+        }),
+        Event::Keys("added".to_owned()),
+        Event::Other { kind: "k".to_owned(), text: "t".to_owned() },
+    ];
+    for event in events {
+        let (by, host) = ("by".to_owned(), "host".to_owned());
+        let record = Record { at: Timestamp(-5), by, host, event };
+        check(&record, &record.encode(), Record::decode);
+    }
+    let done = Event::Collected(Collected { done: true, ..Collected::default() });
+    let record = Record { at: Timestamp(0), by: String::new(), host: String::new(), event: done };
+    assert_eq!(Record::decode(&record.encode()).unwrap(), record);
+    // An event that this version does not know: field 15 instead of one of ours.
+    let newer = Record::decode(&[0x7a, 1, 0]).unwrap();
+    assert_eq!(newer.event.kind(), "unknown");
+}
+
+#[test]
 fn void_is_what_is_frozen_and_not_in_the_catalogue() {
     let catalogue = vec![(Generation(0), Sid([5; 16])), (Generation(2), Sid([1; 16]))];
     let done = GcDone { frozen: Generation(2), catalogue, relocations: Vec::new() };

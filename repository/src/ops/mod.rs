@@ -1,5 +1,6 @@
 //! The operations that people and servers ask for. They wire the stages below and contain no byte work of their own.
 
+pub mod audit;
 pub mod backup;
 pub mod browse;
 pub mod forget;

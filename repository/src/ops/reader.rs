@@ -192,7 +192,7 @@ pub(crate) fn is_damage(e: &Error) -> bool {
 }
 
 /// The name of this machine, for people who look at registrations.
-fn node_name() -> String {
+pub(crate) fn node_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
 }
