@@ -11,7 +11,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("cpu", &["error"]),
     ("items::entry", &["env", "ids", "limits"]),
     ("store", &["env", "error", "limits", "ids"]),
-    ("layout", &["ids", "store"]),
+    ("layout", &["env", "ids", "store"]),
     ("keys", &["blob", "codec", "env", "error", "ids", "layout", "limits", "store"]),
     ("blob", &["codec", "cpu", "env", "error", "ids", "keys", "layout", "limits", "store"]),
     ("chunk", &["codec", "error", "ids", "items::entry", "limits"]),
