@@ -138,10 +138,20 @@ impl App {
         limit_upload: Option<ByteSize>,
     ) -> Result<Arc<Repository>> {
         let store = self.store(url, limit_upload).await?.map_err(|e| missing(e, url))?;
-        let source = self.key.clone();
+        self.open_with(store, url, (self.domain(), self.key.clone()), threads).await
+    }
+
+    /// Opens the repository in a store that was opened, with this domain and key.
+    pub(crate) async fn open_with(
+        &self,
+        store: Arc<dyn Store>,
+        url: &str,
+        (domain, source): (DomainName, KeySource),
+        threads: usize,
+    ) -> Result<Arc<Repository>> {
         let credential = tokio::task::spawn_blocking(move || key::read(&source)).await??;
         let options = OpenOptions {
-            domain: self.domain(),
+            domain,
             credential,
             cache_dir: self.cache_dir(),
             remote: !repository::store::is_local(url),
@@ -237,7 +247,7 @@ fn choose<T>(
 }
 
 /// Where a repository should be and nothing is, the store is not the one that was meant.
-fn missing(error: Error, url: &str) -> anyhow::Error {
+pub(crate) fn missing(error: Error, url: &str) -> anyhow::Error {
     if error.kind() != ErrorKind::NotFound {
         return error.into();
     }

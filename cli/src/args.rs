@@ -2,6 +2,7 @@
 //!
 //! `docs/cli.md` names each of them; a test compares. Scripts outside rely on the names: none is renamed or reused.
 
+mod copies;
 mod heal;
 mod life;
 mod servers;
@@ -14,6 +15,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use repository::ids::DomainName;
 
+pub use copies::{CopyArgs, MirrorArgs, StatsArgs, To};
 pub use heal::AuditArgs;
 pub use life::{ForgetArgs, GcArgs, Keep};
 pub use servers::{AgentArgs, CoordinatorArgs, StandaloneArgs};
@@ -231,8 +233,12 @@ pub enum Command {
     Gc(GcArgs),
     /// List what was decided, deleted, proven and repaired, by whom and why
     Audit(AuditArgs),
-    /// Show what the repository holds
-    Stats,
+    /// Show what the repository holds, who needs it, what a snapshot brought, and what would be freed
+    Stats(Box<StatsArgs>),
+    /// Copy snapshots to a repository with other keys
+    Copy(CopyArgs),
+    /// Mirror the whole repository to another store, with the same keys; needs none itself
+    Mirror(MirrorArgs),
     /// Print a completion script for a shell
     Completions {
         /// Which shell

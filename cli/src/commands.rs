@@ -3,12 +3,14 @@
 mod audit;
 mod backup;
 mod browse;
+mod copies;
 mod init;
 mod life;
 mod restore;
 mod servers;
 mod snapshots;
 mod standalone;
+mod stats;
 mod verify;
 
 use anyhow::Result;
@@ -40,7 +42,9 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<Exit> {
         Command::Unforget { snapshot } => life::unforget(app, &snapshot).await,
         Command::Gc(args) => life::gc(app, &args).await,
         Command::Audit(args) => audit::audit(app, args).await,
-        Command::Stats => snapshots::stats(app).await,
+        Command::Stats(args) => stats::stats(app, *args).await,
+        Command::Copy(args) => copies::copy(app, args).await,
+        Command::Mirror(args) => copies::mirror(app, args).await,
         Command::Completions { shell } => completions(shell),
         Command::Standalone(args) => standalone::standalone(app, args).await,
         Command::Agent(args) => servers::agent(app, args).await,

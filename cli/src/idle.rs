@@ -20,6 +20,8 @@ pub(crate) fn refuse(
         ("coordinator", _) => (&[STORE, LISTENER], ""),
         ("standalone", _) => (&[STORE], ""),
         ("completions", _) => (&[], ""),
+        // Objects are copied as they are: no key is needed.
+        ("mirror", Some(false)) => (&[&["repo"]], ""),
         (_, Some(true)) => (&[CONNECTION], " through a coordinator"),
         (_, Some(false)) => (&[STORE], " on the store itself"),
         // The command itself says that a place is missing, or given twice.

@@ -118,6 +118,8 @@ pub const INDEX_TABLE_ENTRIES: usize = 512 << 10;
 pub const INDEX_SHARDS_MAX: usize = 8;
 /// Deltas fetched at once while an index is loaded.
 pub const INDEX_FETCHES: usize = 8;
+/// Footers of packs (192 KiB each with what comes along) fetched at once.
+pub const FOOTER_FETCHES: usize = 16;
 /// Small records (outcomes) fetched at once.
 pub const RECORD_FETCHES: usize = 16;
 /// A snapshot's summary up to this size lies in its outcome; a larger one in metadata blobs.
@@ -134,3 +136,15 @@ pub const REGISTRATIONS_MAX: u32 = 16;
 pub const AUDIT_EVENT_ITEMS_MAX: usize = 10_000;
 /// A small object is put this often when replies are lost and it is not there.
 pub const PUTS_MAX: u32 = 3;
+/// Objects that a mirror copies at once; their bytes are bounded apart.
+pub const MIRROR_OBJECTS_AT_ONCE: usize = 16;
+/// Listings of the source in one run of a mirror. Each further one takes a step of a GC run meanwhile, which has three.
+pub const MIRROR_ROUNDS_MAX: u32 = 8;
+/// Leaves that a copy works on at once. Each holds the entries of one leaf, a batch of blobs, and the pages of one segment.
+pub const COPY_LEAVES_AT_ONCE: usize = 4;
+/// Plain bytes of blobs that a copy reads at once for one leaf.
+pub const COPY_BATCH_BYTES: u64 = 4 << 20;
+/// Blobs of the source that a copy remembers with their places in the target: about 32 MiB.
+pub const COPY_KNOWN_MAX: usize = 256 << 10;
+/// A copy whose session was fenced starts again this often: it then finds what it had stored.
+pub const COPY_TRIES_MAX: u32 = 3;

@@ -109,7 +109,7 @@ fn memory_bytes(given: Option<ByteSize>) -> usize {
 /// The least memory that a backup can work in: two packs, their proof, and the queues.
 pub(crate) const MEMORY_MIN: ByteSize = ByteSize(64 << 20);
 
-fn memory(text: &str) -> Result<ByteSize, String> {
+pub(super) fn memory(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse()?;
     if size < MEMORY_MIN {
         Err(format!("at least {} are needed", MEMORY_MIN.display().iec()))
@@ -118,7 +118,7 @@ fn memory(text: &str) -> Result<ByteSize, String> {
     }
 }
 
-fn rate(text: &str) -> Result<ByteSize, String> {
+pub(super) fn rate(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse()?;
     if size.0 < 1024 { Err("at least 1KiB a second is needed".to_owned()) } else { Ok(size) }
 }

@@ -33,6 +33,7 @@ fn snapshot() -> Snapshot {
         root_usage: blob,
         summary: Summary::Inline(Vec::new()),
         identity: None,
+        copied: None,
     };
     Snapshot { id: Sid([0xab; 16]), manifest }
 }

@@ -44,6 +44,7 @@ pub(crate) fn snapshot(n: u8, volume: &str, started: Timestamp) -> Snapshot {
         root_usage: blob,
         summary: Summary::Inline(Vec::new()),
         identity: None,
+        copied: None,
     };
     Snapshot { id: Sid([n; 16]), manifest }
 }

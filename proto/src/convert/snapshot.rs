@@ -65,6 +65,7 @@ pub fn snapshot_from_wire(s: v1::Snapshot) -> Result<Snapshot> {
             root_usage: blob_from_wire(s.root_usage.as_ref())?,
             summary: Summary::Inline(Vec::new()),
             identity: None,
+            copied: None,
         },
     })
 }

@@ -42,6 +42,7 @@ fn snapshot() -> Snapshot {
             root_usage: blob(9),
             summary: Summary::Inline(Vec::new()),
             identity: None,
+            copied: None,
         },
     }
 }

@@ -6,7 +6,7 @@
 use thiserror::Error;
 
 use crate::env::Timestamp;
-use crate::ids::{BlobRef, Sid};
+use crate::ids::{BlobRef, RepoId, Sid};
 
 pub mod audit;
 pub mod gc;
@@ -58,6 +58,21 @@ pub struct Manifest {
     pub summary: Summary,
     /// What tells the folder that was read from another one under its path, where the file system says it.
     pub identity: Option<[u8; 16]>,
+    /// Where it was copied from; none of a backup.
+    pub copied: Option<CopiedFrom>,
+}
+
+/// The snapshot of another repository (or domain) that a snapshot is a copy of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopiedFrom {
+    /// The repository.
+    pub repository: RepoId,
+    /// The domain there.
+    pub domain: String,
+    /// The snapshot there.
+    pub snapshot: Sid,
+    /// How many things were damaged there and are missing in the copy; part of the copy's `problems`.
+    pub lost: u64,
 }
 
 /// The blobs that a snapshot needs.

@@ -3,9 +3,9 @@
 use super::gc::{GcDone, GcOpen, GcSweep, Quarantine, Relocation};
 use super::record::{Outcome, Registration, SessionKind};
 use super::summary::{self, SummaryBuilder};
-use super::{BadRecord, Manifest, Summary};
+use super::{BadRecord, CopiedFrom, Manifest, Summary};
 use crate::env::Timestamp;
-use crate::ids::{BlobId, BlobRef, Generation, PackId, PackRef, Place, Sid};
+use crate::ids::{BlobId, BlobRef, Generation, PackId, PackRef, Place, RepoId, Sid};
 
 pub(crate) fn pack(n: u8) -> PackRef {
     PackRef { id: PackId { sid: Sid([n; 16]), rnd: [n; 8] }, bytes: 1000 + u64::from(n) }
@@ -38,6 +38,12 @@ pub(crate) fn manifest(volume: &str, started: i64) -> Manifest {
         root_usage: BlobRef { id: BlobId([2; 32]), place: place(1, 8) },
         summary: Summary::Inline(summary::encode(&summary.finish(|_| Some(1000)).unwrap())),
         identity: Some([5; 16]),
+        copied: Some(CopiedFrom {
+            repository: RepoId([6; 16]),
+            domain: "default".to_owned(),
+            snapshot: Sid([7; 16]),
+            lost: 2,
+        }),
     }
 }
 

@@ -4,9 +4,9 @@
 
 use prost::{Message, Oneof};
 
-use super::{BadRecord, Manifest, Summary};
+use super::{BadRecord, CopiedFrom, Manifest, Summary};
 use crate::env::Timestamp;
-use crate::ids::{BlobId, BlobRef, Generation, PackId, Place, Sid};
+use crate::ids::{BlobId, BlobRef, Generation, PackId, Place, RepoId, Sid};
 use crate::limits::PACK_BLOBS_MAX;
 
 #[derive(Clone, PartialEq, Message)]
@@ -59,6 +59,20 @@ pub(super) struct WireManifest {
     summary_pieces: Vec<WireBlobRef>,
     #[prost(bytes = "vec", optional, tag = "19")]
     identity: Option<Vec<u8>>,
+    #[prost(message, optional, tag = "20")]
+    copied: Option<WireCopiedFrom>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct WireCopiedFrom {
+    #[prost(bytes = "vec", tag = "1")]
+    repository: Vec<u8>,
+    #[prost(string, tag = "2")]
+    domain: String,
+    #[prost(bytes = "vec", tag = "3")]
+    snapshot: Vec<u8>,
+    #[prost(uint64, tag = "4")]
+    lost: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -196,7 +210,24 @@ impl From<&Manifest> for WireManifest {
             summary,
             summary_pieces: pieces,
             identity: m.identity.map(|i| i.to_vec()),
+            copied: m.copied.as_ref().map(|c| WireCopiedFrom {
+                repository: c.repository.0.to_vec(),
+                domain: c.domain.clone(),
+                snapshot: c.snapshot.0.to_vec(),
+                lost: c.lost,
+            }),
         }
+    }
+}
+
+impl WireCopiedFrom {
+    fn check(self) -> Result<CopiedFrom, BadRecord> {
+        Ok(CopiedFrom {
+            repository: RepoId(array(&self.repository, "repository that a copy is of")?),
+            domain: self.domain,
+            snapshot: Sid(array(&self.snapshot, "snapshot that a copy is of")?),
+            lost: self.lost,
+        })
     }
 }
 
@@ -232,6 +263,7 @@ impl WireManifest {
             root_usage: blob(self.root_usage)?,
             summary,
             identity: self.identity.map(|i| array(&i, "identity of the folder")).transpose()?,
+            copied: self.copied.map(WireCopiedFrom::check).transpose()?,
         })
     }
 }

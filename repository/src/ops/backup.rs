@@ -35,6 +35,7 @@ mod pipe;
 mod sink;
 mod small;
 mod steps;
+pub(crate) mod writing;
 
 use blobs::BlobWriter;
 use links::Links;

@@ -19,6 +19,8 @@ use crate::ops::reader::Reader;
 use crate::ops::snapshots::Snapshot;
 use crate::{Error, ErrorKind, Result};
 
+pub(crate) use diff::same_content;
+
 /// A stream of entries or bytes.
 pub type ResultStream<T> = BoxStream<'static, Result<T>>;
 

@@ -3,15 +3,18 @@
 pub mod audit;
 pub mod backup;
 pub mod browse;
+pub mod copy;
 pub mod forget;
 pub mod gc;
 pub mod init;
 pub(crate) mod kept;
+pub mod mirror;
 pub(crate) mod reader;
 pub mod repo;
 pub mod report;
 pub mod restore;
 pub mod snapshots;
+pub mod stats;
 pub mod verify;
 
 pub use repo::{OpenOptions, Repository};

@@ -39,16 +39,21 @@ impl Repository {
             env: self.env.clone(),
         }
     }
+
+    /// The same, of a store that is far away through this machine's cache. Which objects there are, the store says; what
+    /// one says never changes. Not for what a session relies on (W4).
+    pub(crate) fn cached_objects(&self) -> Objects {
+        let mut objects = self.objects();
+        if let Some(cache) = &self.cache {
+            objects.store = Arc::new(CachedStore::with(objects.store, Arc::clone(cache)));
+        }
+        objects
+    }
 }
 
 /// All committed snapshots that are not forgotten, oldest first. Damaged outcomes are named in the second value.
 pub async fn list(repo: &Repository) -> Result<(Vec<Snapshot>, Vec<Error>)> {
-    let mut objects = repo.objects();
-    if let Some(cache) = &repo.cache {
-        // Which outcomes there are, the store says; what one says never changes.
-        objects.store = Arc::new(CachedStore::with(objects.store, Arc::clone(cache)));
-    }
-    list_in(&objects).await
+    list_in(&repo.cached_objects()).await
 }
 
 async fn list_in(objects: &Objects) -> Result<(Vec<Snapshot>, Vec<Error>)> {

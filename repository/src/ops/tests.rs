@@ -15,6 +15,7 @@ use crate::keys::Credential;
 use crate::store::{CountedStore, Counts, Op, RemoteStore, Store};
 
 mod changes;
+mod copy;
 mod counts;
 mod crash;
 mod damage;
@@ -22,7 +23,9 @@ mod fresh;
 mod gc;
 mod golden;
 mod kept;
+mod mirror;
 mod readers;
+mod stats;
 mod versions;
 
 /// A clock an hour ahead of the files, so that their ctimes are old.

@@ -163,5 +163,6 @@ fn describe(
         root_usage: written.tree.root.usage,
         summary,
         identity: written.identity,
+        copied: None,
     }
 }

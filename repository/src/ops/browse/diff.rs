@@ -59,9 +59,14 @@ async fn next_change(old: &mut Side, new: &mut Side) -> Result<Option<Change>> {
 /// Whether two entries of one path differ, and if so whether in their content. Inode numbers and ctimes say nothing
 /// about what is restored.
 pub(super) fn compare(a: &Entry, b: &Entry) -> Option<bool> {
-    let content = a.size != b.size || !same_kind(&a.kind, &b.kind);
+    let content = !same_content(a, b);
     let key = |e: &Entry| (e.meta.mode, e.meta.uid, e.meta.gid, e.meta.mtime, e.meta.xattrs.clone());
     (content || key(a) != key(b)).then_some(content)
+}
+
+/// Whether two entries are the same thing with the same bytes in the same blobs.
+pub(crate) fn same_content(a: &Entry, b: &Entry) -> bool {
+    a.size == b.size && same_kind(&a.kind, &b.kind)
 }
 
 /// The same content lies at different places after a compaction, and may be cut differently; what is cut the same is

@@ -118,7 +118,8 @@ pub async fn collect(repo: &Repository, request: GcRequest, task: &Task) -> Resu
     Ok(run.report)
 }
 
-async fn list_packs(objects: &Objects) -> Result<BTreeMap<PackId, u64>> {
+/// All packs and their sizes.
+pub(crate) async fn list_packs(objects: &Objects) -> Result<BTreeMap<PackId, u64>> {
     let folder = objects.layout.folder(ObjectKind::Pack);
     let mut listed = objects.store.list(&folder, None);
     let mut packs = BTreeMap::new();

@@ -223,6 +223,7 @@ impl Sample {
             root_usage: tree.root.usage,
             summary: Summary::Inline(summary::encode(&uses)),
             identity: None,
+            copied: None,
         };
         let (objects, id) = (self.repo.objects(), Sid([9; 16]));
         let key = objects.layout.outcome(Generation(0), id);

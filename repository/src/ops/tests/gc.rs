@@ -11,7 +11,8 @@ use crate::session::{Session, Who};
 use crate::store::{Crash, Effect, Fault, FaultPlan, FaultStore, Key, StoreErrorKind};
 use futures::TryStreamExt as _;
 
-const AT_ONCE: GcRequest = GcRequest { fence_after_seconds: 0, alive: Alive::unknown(), dry_run: false };
+pub(super) const AT_ONCE: GcRequest =
+    GcRequest { fence_after_seconds: 0, alive: Alive::unknown(), dry_run: false };
 const PATIENT: GcRequest =
     GcRequest { fence_after_seconds: 1 << 40, alive: Alive::unknown(), dry_run: false };
 
