@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use proto::convert;
+use repository::ops::backup::Reuse;
 use repository::source::Rules;
 use serde::Deserialize;
 use service::client::Target;
@@ -36,6 +37,8 @@ service::server_layer! {
             zstd_level: i32,
             /// Every file is read again within this many days; 0 for never, 30 unless given.
             reread_days: u32,
+            /// Whose stored blobs backups may refer to: any, verified or own.
+            reuse: String,
             /// Files read at once; 0 derives it.
             readers: usize,
             /// Longest wait before connecting again.
@@ -115,6 +118,8 @@ pub struct Config {
     pub zstd_level: i32,
     /// Every file is read again within this many days; 0 for never.
     pub reread_days: u32,
+    /// Whose stored blobs backups may refer to.
+    pub reuse: Reuse,
     /// Files read at once; 0 derives it.
     pub readers: usize,
     /// Longest wait before connecting again.
@@ -172,6 +177,10 @@ impl ConfigLayer {
         if !(1..=19).contains(&zstd_level) {
             wrong.push("zstd_level must be 1 to 19".to_owned());
         }
+        let reuse = self.reuse.as_deref().map_or(Ok(Reuse::default()), str::parse).unwrap_or_else(|e| {
+            wrong.push(e.to_string());
+            Reuse::default()
+        });
         if self.jobs_max.is_some_and(|n| n == 0 || n > convert::JOBS_AT_ONCE_MAX) {
             wrong.push(format!("jobs_max must be 1 to {}", convert::JOBS_AT_ONCE_MAX));
         }
@@ -193,6 +202,7 @@ impl ConfigLayer {
             jobs_max: self.jobs_max.unwrap_or(1),
             zstd_level,
             reread_days: self.reread_days.unwrap_or(repository::limits::REREAD_DAYS),
+            reuse,
             readers: self.readers.unwrap_or(0),
             reconnect_seconds_max: self.reconnect_seconds_max.unwrap_or(30),
             volumes,

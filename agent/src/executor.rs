@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use proto::job::{BackupSpec, JobResult, JobSpec, RestoreSpec};
 use repository::env::Env;
 use repository::index::Lookup;
-use repository::ops::backup::{BackupReport, BackupRequest};
+use repository::ops::backup::{BackupReport, BackupRequest, Reuse};
 use repository::ops::restore::{RestoreReport, RestoreRequest};
 use repository::ops::{Repository, Task, backup, restore, snapshots};
 use repository::{Error, ErrorKind, Result};
@@ -44,6 +44,7 @@ pub struct RepositoryExecutor {
     restore_roots: Vec<PathBuf>,
     zstd_level: i32,
     reread_days: u32,
+    reuse: Reuse,
     readers: usize,
     memory_bytes_max: usize,
 }
@@ -69,6 +70,7 @@ impl RepositoryExecutor {
             restore_roots: config.restore_roots.clone(),
             zstd_level: config.zstd_level,
             reread_days: config.reread_days,
+            reuse: config.reuse,
             readers: config.readers,
             memory_bytes_max: config.memory_bytes_max / jobs,
         }
@@ -87,6 +89,7 @@ impl RepositoryExecutor {
             tags: spec.tags.clone(),
             read_all: spec.read_all,
             reread_days: self.reread_days,
+            reuse: self.reuse,
             zstd_level: self.zstd_level,
             memory_bytes_max: self.memory_bytes_max,
             readers: self.readers,

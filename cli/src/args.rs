@@ -4,6 +4,7 @@
 
 mod copies;
 mod heal;
+mod keys;
 mod life;
 mod servers;
 mod work;
@@ -17,6 +18,7 @@ use repository::ids::DomainName;
 
 pub use copies::{CopyArgs, MirrorArgs, StatsArgs, To};
 pub use heal::AuditArgs;
+pub use keys::{DomainCommand, KeyAddArgs, KeyCommand, NewKey, RoleArg};
 pub use life::{ForgetArgs, GcArgs, Keep};
 pub use servers::{AgentArgs, CoordinatorArgs, StandaloneArgs};
 pub use work::{BackupArgs, ExistingArg, RestoreArgs, Tuning};
@@ -239,6 +241,12 @@ pub enum Command {
     Copy(CopyArgs),
     /// Mirror the whole repository to another store, with the same keys; needs none itself
     Mirror(MirrorArgs),
+    /// Who may open the domain: list, add, remove, rotate, export, import
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// The domains of the repository: list, add
+    #[command(subcommand)]
+    Domain(DomainCommand),
     /// Print a completion script for a shell
     Completions {
         /// Which shell

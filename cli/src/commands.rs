@@ -5,6 +5,7 @@ mod backup;
 mod browse;
 mod copies;
 mod init;
+mod keys;
 mod life;
 mod restore;
 mod servers;
@@ -45,6 +46,8 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<Exit> {
         Command::Stats(args) => stats::stats(app, *args).await,
         Command::Copy(args) => copies::copy(app, args).await,
         Command::Mirror(args) => copies::mirror(app, args).await,
+        Command::Key(command) => keys::key(app, command).await,
+        Command::Domain(command) => keys::domain(app, command).await,
         Command::Completions { shell } => completions(shell),
         Command::Standalone(args) => standalone::standalone(app, args).await,
         Command::Agent(args) => servers::agent(app, args).await,

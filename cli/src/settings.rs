@@ -45,6 +45,7 @@ pub(crate) fn agent(global: &Global, args: AgentArgs) -> AgentLayer {
         jobs_max: args.jobs_max,
         zstd_level: args.zstd_level,
         reread_days: args.reread_days,
+        reuse: args.reuse,
         readers: args.readers,
         reconnect_seconds_max: args.reconnect_seconds_max,
         volumes: given(args.volumes),

@@ -11,7 +11,7 @@ pub const REPO_JSON: &str = "repo.json";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum ObjectKind {
-    /// A wrap of the domain's key bundle, `k/`.
+    /// A version of the domain's key ring, `k/`.
     Key = b'k',
     /// A pack, `p/`.
     Pack = b'p',
@@ -91,10 +91,18 @@ impl Layout {
         format!("{}/{}/{generation}/", self.domain, kind.letter())
     }
 
-    /// A key wrap.
+    /// A copy (`a` or `b`) of a version of the key ring.
     #[must_use]
-    pub fn key_wrap(&self, random: [u8; 16]) -> Key {
-        key(format!("{}{}", self.folder(ObjectKind::Key), hex(&random)))
+    pub fn ring(&self, version: u32, copy: char) -> Key {
+        key(format!("{}{version:010}-{copy}", self.folder(ObjectKind::Key)))
+    }
+
+    /// Takes a ring's key apart; `None` for anything else.
+    #[must_use]
+    pub fn parse_ring(&self, key: &Key) -> Option<(u32, char)> {
+        let (version, copy) = key.as_str().strip_prefix(&self.folder(ObjectKind::Key))?.split_once('-')?;
+        let (version, copy) = (version.parse().ok()?, copy.parse().ok()?);
+        (matches!(copy, 'a' | 'b') && self.ring(version, copy) == *key).then_some((version, copy))
     }
 
     /// A pack. The first byte of the random part spreads packs over 256 folders.

@@ -20,6 +20,15 @@ pub const PACK_BLOBS_MAX: usize = 1 << 20;
 /// A sealed small object (outcome, registration, delta, key wrap) is never larger: none is put, none is read.
 pub const OBJECT_BYTES_MAX: usize = 64 << 20;
 
+/// Credentials of one domain: a wrong passphrase costs a stretching for each passphrase among them.
+pub const CREDENTIALS_MAX: usize = 256;
+/// A credential's label, for people.
+pub const LABEL_BYTES_MAX: usize = 64;
+/// A stored key ring: far above what `CREDENTIALS_MAX` and thousands of epochs need. Larger objects are not looked at.
+pub const RING_BYTES_MAX: u64 = 1 << 20;
+/// A change of keys is made again this often when others change them at the same time.
+pub const RING_TRIES_MAX: u32 = 16;
+
 /// What a repository's metadata may take in the cache folder of this machine.
 pub const CACHE_BYTES_MAX: u64 = 512 << 20;
 

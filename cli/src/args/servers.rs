@@ -45,6 +45,9 @@ pub struct AgentArgs {
     /// Every file is read again within this many days, whatever its times say; 0 for never [default: 30]
     #[arg(long, env = "HOLDFAST_REREAD_DAYS", value_name = "N")]
     pub reread_days: Option<u32>,
+    /// Refer to stored blobs of any pack, of verified packs, or of the own volume's: any, verified, own [default: any]
+    #[arg(long, env = "HOLDFAST_REUSE", value_name = "WHOSE")]
+    pub reuse: Option<String>,
     /// Threads that hash, compress and encrypt; 0 means one a core
     #[arg(long, env = "HOLDFAST_CPU_THREADS", value_name = "N")]
     pub cpu_threads: Option<usize>,

@@ -163,10 +163,9 @@ mod docs {
         let own = |a: &&Arg| !matches!(a.get_id().as_str(), "help" | "version");
         check("holdfast", root.get_arguments().filter(own).collect());
         for command in root.get_subcommands().filter(|c| c.get_name() != "help") {
-            check(
-                command.get_name(),
-                command.get_arguments().filter(own).filter(|a| !a.is_global_set()).collect(),
-            );
+            let below = command.get_subcommands().flat_map(|c| c.get_arguments());
+            let args = command.get_arguments().chain(below).filter(own).filter(|a| !a.is_global_set());
+            check(command.get_name(), args.collect());
         }
         known.extend(["--help", "--version"].map(str::to_owned));
         let named = doc.split('`').skip(1).step_by(2).filter(|w| w.starts_with("--"));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use repository::limits;
+use repository::ops::backup::Reuse;
 use repository::ops::restore::Existing;
 
 /// `backup`
@@ -46,6 +47,9 @@ pub struct Tuning {
     /// Read every file again within this many days, whatever its times say; 0 for never [default: 30]
     #[arg(long, value_name = "N")]
     pub reread_days: Option<u32>,
+    /// Refer to stored blobs of any pack, of verified packs, or of the own volume's: any, verified, own [default: any]
+    #[arg(long, value_name = "WHOSE")]
+    pub reuse: Option<Reuse>,
     /// Bound on memory, for example 1GiB [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<ByteSize>,
@@ -94,6 +98,7 @@ impl Tuning {
             ("--exclude-caches", self.exclude_caches),
             ("--zstd-level", self.zstd_level.is_some()),
             ("--reread-days", self.reread_days.is_some()),
+            ("--reuse", self.reuse.is_some()),
             ("--memory", self.memory.is_some()),
             ("--threads", self.threads.is_some()),
             ("--limit-upload", self.limit_upload.is_some()),

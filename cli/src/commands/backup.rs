@@ -190,6 +190,7 @@ fn request(path: &Path, args: &BackupArgs, rules: &Rules, host: &str) -> Result<
         zstd_level: args.tuning.zstd_level(),
         memory_bytes_max: args.tuning.memory_bytes(),
         readers: 0,
+        reuse: args.tuning.reuse.unwrap_or_default(),
     })
 }
 

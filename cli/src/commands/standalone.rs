@@ -221,6 +221,7 @@ fn agent_config(
         memory_bytes_max: Some(args.tuning.memory_bytes()),
         zstd_level: Some(args.tuning.zstd_level()),
         reread_days: Some(args.tuning.reread_days()),
+        reuse: args.tuning.reuse.map(|r| r.to_string()),
         volumes: Some(volumes.collect()),
         restore_roots: Some(args.restore_roots.clone()),
         ..Default::default()

@@ -6,6 +6,7 @@ mod copies;
 mod data;
 mod fleet;
 mod full;
+mod keys;
 mod life;
 mod many;
 mod memory;

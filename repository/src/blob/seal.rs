@@ -136,7 +136,7 @@ pub enum SealError {
 }
 
 fn object_key(keys: &DomainKeys, epoch: u32, salt: &[u8], cipher: Cipher) -> Result<SealingKey, SealError> {
-    Ok(SealingKey::derive("holdfast 2026 sealed object v1", &[keys.epoch(epoch)?, salt], cipher))
+    Ok(SealingKey::derive("holdfast 2026 sealed object v1", &[&*keys.epoch(epoch)?.key, salt], cipher))
 }
 
 fn object_aad(keys: &DomainKeys, header: &[u8], key: &Key) -> Vec<u8> {

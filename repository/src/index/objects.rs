@@ -7,10 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 
-use crate::blob::seal::{seal_object, unseal_object};
+use crate::blob::seal::{SealError, seal_object, unseal_object};
 use crate::env::Env;
 use crate::error::Context as _;
-use crate::keys::DomainKeys;
+use crate::keys::stored::refresh;
+use crate::keys::{DomainKeys, KeyError};
 use crate::layout::{Layout, ObjectKind};
 use crate::limits::{OBJECT_BYTES_MAX, PUTS_MAX};
 use crate::store::{Key, Put, Store, StoreErrorKind};
@@ -50,10 +51,23 @@ impl Objects {
         unseal_object(&self.keys, kind, key, sealed).context(ErrorKind::Damaged, || format!("unseal {key}"))
     }
 
+    /// Unseals the object `key`; one of an epoch that is not known yet after reading the keys again.
+    async fn unseal_fresh(&self, kind: ObjectKind, key: &Key, sealed: &[u8]) -> Result<Vec<u8>> {
+        match self.unseal(kind, key, sealed) {
+            Err(e) if lacks_epoch(&e) && self.refresh_keys().await? => self.unseal(kind, key, sealed),
+            other => other,
+        }
+    }
+
+    /// Reads the domain's keys again: epochs may have been added. True if there were newer ones.
+    pub async fn refresh_keys(&self) -> Result<bool> {
+        refresh(&*self.store, &self.layout, &self.keys).await
+    }
+
     /// The plain content of `key`, or `None` where there is no such object.
     pub async fn find(&self, kind: ObjectKind, key: &Key) -> Result<Option<Vec<u8>>> {
         match self.store.get(key).await {
-            Ok(sealed) => self.unseal(kind, key, &sealed).map(Some),
+            Ok(sealed) => self.unseal_fresh(kind, key, &sealed).await.map(Some),
             Err(e) if e.kind == StoreErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::with_source(ErrorKind::Store, format!("read {key}"), e)),
         }
@@ -94,4 +108,10 @@ impl Objects {
             None => Error::new(ErrorKind::Store, what),
         })
     }
+}
+
+/// True where a key ring that is newer might help.
+fn lacks_epoch(e: &Error) -> bool {
+    let source = std::error::Error::source(e).and_then(|e| e.downcast_ref::<SealError>());
+    matches!(source, Some(SealError::Key(KeyError::NoEpoch(_))))
 }

@@ -9,6 +9,8 @@ use std::path::Path;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::access::Kind;
+use super::pair::{PublicKey, SecretKey};
 use crate::env::Env;
 use crate::ids::{hex, parse_hex};
 
@@ -21,7 +23,7 @@ const FILE_BYTES_MAX: u64 = 64 << 10;
 pub enum Credential {
     /// A passphrase, stretched with argon2id.
     Passphrase(Zeroizing<String>),
-    /// The 32 random bytes of a key file.
+    /// The 32 random bytes of a key file: the secret half of a key pair.
     KeyFile(Zeroizing<[u8; 32]>),
 }
 
@@ -57,12 +59,21 @@ pub enum CredentialError {
 }
 
 impl Credential {
-    /// The kind, in words.
+    /// The kind.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> Kind {
         match self {
-            Self::Passphrase(_) => "passphrase",
-            Self::KeyFile(_) => "key file",
+            Self::Passphrase(_) => Kind::Passphrase,
+            Self::KeyFile(_) => Kind::KeyFile,
+        }
+    }
+
+    /// The public key by which a key file's owner can be added; a passphrase has none of its own.
+    #[must_use]
+    pub fn recipient(&self) -> Option<PublicKey> {
+        match self {
+            Self::Passphrase(_) => None,
+            Self::KeyFile(secret) => Some(SecretKey::new(secret.clone()).public()),
         }
     }
 

@@ -32,6 +32,7 @@ mod links;
 mod packing;
 mod parent;
 mod pipe;
+mod reuse;
 mod sink;
 mod small;
 mod steps;
@@ -40,6 +41,7 @@ pub(crate) mod writing;
 use blobs::BlobWriter;
 use links::Links;
 use pipe::Pipe;
+pub use reuse::{InvalidReuse, Reuse};
 use sink::Sink;
 use small::Done;
 use steps::{Step, Walker};
@@ -67,6 +69,8 @@ pub struct BackupRequest {
     pub memory_bytes_max: usize,
     /// Large-file and batch work done at once; 0 derives it from the pool.
     pub readers: usize,
+    /// Whose blobs it may refer to.
+    pub reuse: Reuse,
 }
 
 /// What came of it.

@@ -100,7 +100,9 @@ pub fn find(repo: &Arc<Repository>, snapshot: &Snapshot, patterns: &[String]) ->
 pub fn cat(repo: &Arc<Repository>, snapshot: &Snapshot, path: &[u8]) -> ResultStream<Bytes> {
     let reader = Reader::unregistered(repo);
     let (path, tree) = (trimmed(path), tree_of(&reader, snapshot));
+    let may = repo.need_data("cat");
     let opened = async move {
+        may?;
         let entry = tree.find(&path).await?.ok_or_else(|| not_found(&path))?;
         match entry.kind {
             Kind::File(content) => Ok(cat::content(reader, content, entry.size)),

@@ -1,24 +1,27 @@
-//! Creates a repository: writes the first key wraps, then `repo.json`.
+//! Creates a repository: `repo.json`, then the first domain's keys.
 //!
-//! `repo.json` comes last: what it describes is there before it is. Whoever calls this probes the store first.
+//! One that was killed in between is finished by the next: it left `repo.json` and nothing else. Whoever calls this
+//! probes the store first.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 
+use super::domains;
 use super::repo::{Description, store_error};
 use crate::env::Env;
 use crate::error::Context as _;
 use crate::ids::{DomainName, RepoId};
-use crate::keys::{self, Credential, DomainKeys};
+use crate::keys::Credential;
 use crate::layout::Layout;
 use crate::store::{Put, Store, StoreErrorKind};
 use crate::{Error, ErrorKind, Result};
 
-/// What a new repository is made of.
+/// What a new repository, or a new domain in it, is made of.
 #[derive(Debug)]
 pub struct InitOptions {
-    /// The first domain.
+    /// The domain.
     pub domain: DomainName,
     /// Credentials that will open it; at least one.
     pub credentials: Vec<Credential>,
@@ -26,37 +29,40 @@ pub struct InitOptions {
 
 /// Creates the repository. Refuses a store that already holds one.
 pub async fn init(store: Arc<dyn Store>, options: InitOptions, env: &Env) -> Result<RepoId> {
-    if options.credentials.is_empty() {
-        return Err(Error::new(ErrorKind::Input, "a repository needs at least one passphrase or key file"));
-    }
     let exists = || Error::new(ErrorKind::Refused, "there is a repository here already");
-    match store.find_size(&Layout::repo_json()).await {
-        Ok(None) => {}
-        Ok(Some(_)) => return Err(exists()),
+    let id = match store.get(&Layout::repo_json()).await {
+        Ok(description) if is_alone(&*store).await? => Description::parse(&description)?,
+        Ok(_) => return Err(exists()),
+        Err(e) if e.kind == StoreErrorKind::NotFound => {
+            describe(&*store, RepoId(env.random())).await?.ok_or_else(exists)?
+        }
         Err(e) => return Err(store_error("look for repo.json", e)),
+    };
+    domains::create((&store, id), options, env).await?;
+    Ok(id)
+}
+
+/// Whether `repo.json` is all that there is.
+async fn is_alone(store: &dyn Store) -> Result<bool> {
+    let mut listed = store.list("", None);
+    while let Some(object) = listed.try_next().await.map_err(|e| store_error("list", e))? {
+        if object.key != Layout::repo_json() {
+            return Ok(false);
+        }
     }
-    let id = RepoId(env.random());
-    let layout = Layout::new(options.domain.clone());
-    let keys = Arc::new(DomainKeys::generate(id, options.domain, env));
-    for credential in options.credentials {
-        let key = layout.key_wrap(env.random());
-        let (keys, env, name) = (Arc::clone(&keys), env.clone(), key.clone());
-        let wrap = tokio::task::spawn_blocking(move || keys::wrap(&keys, &credential, &name, &env)).await;
-        let wrap = wrap.context(ErrorKind::Internal, || "wrap keys".to_owned())?;
-        let wrap = wrap.context(ErrorKind::Key, || "wrap keys".to_owned())?;
-        store.put_new(&key, wrap).await.map_err(|e| store_error("store keys", e))?;
-    }
+    Ok(true)
+}
+
+/// Writes `repo.json`; `None` if there is one already.
+pub(super) async fn describe(store: &dyn Store, id: RepoId) -> Result<Option<RepoId>> {
     let description = serde_json::to_vec_pretty(&Description::new(id))
         .context(ErrorKind::Internal, || "describe".to_owned())?;
     let description = Bytes::from(description);
-    let put = store.put_new(&Layout::repo_json(), description.clone()).await;
-    match put {
-        Ok(Put::Created) => Ok(id),
-        Ok(Put::AlreadyExists) => {
-            read_back(&*store, &description).await.and_then(|own| own.then_some(id).ok_or_else(exists))
-        }
-        Err(e) if e.kind == StoreErrorKind::Transient => match read_back(&*store, &description).await {
-            Ok(true) => Ok(id),
+    match store.put_new(&Layout::repo_json(), description.clone()).await {
+        Ok(Put::Created) => Ok(Some(id)),
+        Ok(Put::AlreadyExists) => Ok(read_back(store, &description).await?.then_some(id)),
+        Err(e) if e.kind == StoreErrorKind::Transient => match read_back(store, &description).await {
+            Ok(true) => Ok(Some(id)),
             _ => Err(store_error("store repo.json", e)),
         },
         Err(e) => Err(store_error("store repo.json", e)),

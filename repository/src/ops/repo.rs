@@ -1,27 +1,23 @@
 //! An opened repository: what every operation needs. Also the format of `repo.json`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::cpu::Pool;
 use crate::env::Env;
-use crate::error::Context as _;
-use crate::ids::{DomainName, RepoId};
-use crate::keys::{self, Credential, DomainKeys};
-use crate::layout::{Layout, ObjectKind};
+use crate::ids::{DomainName, RepoId, hex};
+use crate::keys::{Credential, DomainKeys, stored};
+use crate::layout::Layout;
 use crate::limits::CACHE_BYTES_MAX;
 use crate::pack::BlobReader;
-use crate::store::{Cache, Key, Store, StoreError, StoreErrorKind};
+use crate::store::{Cache, Store, StoreError, StoreErrorKind};
 use crate::{Error, ErrorKind, Result};
 
 /// The format that this version writes, and the only one that it reads.
 pub const FORMAT: u32 = 1;
-/// No key folder holds more; a hostile store must not keep a reader busy.
-const KEY_WRAPS_MAX: usize = 1000;
 
 /// `repo.json`: plain, because it must be readable before any key is. Nothing in it is trusted beyond finding keys:
 /// the key bundle repeats the repository's id under authentication.
@@ -113,23 +109,14 @@ impl Repository {
     /// Reads `repo.json` and opens the domain's keys. A wrong key fails with [`ErrorKind::Key`] at once.
     pub async fn open(store: Arc<dyn Store>, options: OpenOptions, env: Env) -> Result<Arc<Self>> {
         let OpenOptions { domain, credential, cache_dir, remote, cpu_threads } = options;
-        let id = Description::parse(&read_description(&*store).await?)?;
+        let id = read_id(&*store).await?;
         let layout = Layout::new(domain.clone());
-        let wraps = read_wraps(&store, &layout).await?;
-        if wraps.is_empty() {
-            let what = format!("the repository has no keys for domain {domain}");
-            return Err(Error::new(ErrorKind::NotFound, what));
-        }
-        let open = {
-            let domain = domain.clone();
-            move || keys::unwrap_any(&wraps, &credential, id, &domain)
-        };
-        let opened = tokio::task::spawn_blocking(open)
-            .await
-            .context(ErrorKind::Internal, || "open keys".to_owned())?;
-        let keys = Arc::new(opened.context(ErrorKind::Key, || "open the repository's keys".to_owned())?);
+        let keys = Arc::new(stored::open(&*store, &layout, id, credential).await?);
         let pool = Pool::new(cpu_threads)?;
         let cache_dir = cache_dir.map(|dir| dir.join(id.to_string()).join(domain.as_str()));
+        if let Some(dir) = &cache_dir {
+            check_remembered(dir, &keys)?;
+        }
         let cache = cache_dir.as_ref().filter(|_| remote);
         let cache = cache.map(|dir| Cache::open(&dir.join("metadata"), CACHE_BYTES_MAX, &env));
         let reader = BlobReader::new(Arc::clone(&store), layout.clone(), Arc::clone(&keys), pool.clone());
@@ -143,6 +130,35 @@ impl Repository {
     }
 }
 
+/// Refuses keys that are not those that this machine has used before: whoever knows a credential's public key and may
+/// write to the store could hand it others. A folder that can't be written remembers nothing.
+fn check_remembered(dir: &Path, keys: &DomainKeys) -> Result<()> {
+    let (path, now) = (dir.join("keys"), hex(&keys.fingerprint()));
+    match std::fs::read_to_string(&path) {
+        Ok(before) if before.len() == now.len() && before != now => {
+            let what = format!(
+                "the keys of domain {} are not those that this machine has used before; if that is right, delete {}",
+                keys.domain(),
+                path.display()
+            );
+            Err(Error::new(ErrorKind::Key, what))
+        }
+        Ok(before) if before == now => Ok(()),
+        _ => {
+            let written = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&path, now));
+            if let Err(error) = written {
+                tracing::debug!(%error, "the keys are not remembered");
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The repository's id, as `repo.json` says.
+pub(crate) async fn read_id(store: &dyn Store) -> Result<RepoId> {
+    Description::parse(&read_description(store).await?)
+}
+
 async fn read_description(store: &dyn Store) -> Result<Bytes> {
     store.get(&Layout::repo_json()).await.map_err(|e| {
         if e.kind == StoreErrorKind::NotFound {
@@ -151,18 +167,6 @@ async fn read_description(store: &dyn Store) -> Result<Bytes> {
         }
         store_error("read repo.json", e)
     })
-}
-
-async fn read_wraps(store: &Arc<dyn Store>, layout: &Layout) -> Result<Vec<(Key, Bytes)>> {
-    let folder = layout.folder(ObjectKind::Key);
-    let listed: Vec<_> =
-        store.list(&folder, None).try_collect().await.map_err(|e| store_error("list keys", e))?;
-    let mut wraps = Vec::new();
-    for object in listed.into_iter().filter(|o| o.bytes < 1 << 20).take(KEY_WRAPS_MAX) {
-        let bytes = store.get(&object.key).await.map_err(|e| store_error("read keys", e))?;
-        wraps.push((object.key, bytes));
-    }
-    Ok(wraps)
 }
 
 /// Puts a store's error into the upper layers' terms.

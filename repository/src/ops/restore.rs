@@ -78,6 +78,7 @@ pub struct RestoreReport {
 
 /// Restores. Nothing is ever written outside the target.
 pub async fn restore(repo: &Arc<Repository>, request: RestoreRequest, task: &Task) -> Result<RestoreReport> {
+    repo.need_data("restore")?;
     let reader = Reader::register(repo, request.snapshot.id).await?;
     let done = restore_with(&reader, repo.env.random(), request, task).await;
     reader.close().await;

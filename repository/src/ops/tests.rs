@@ -19,12 +19,15 @@ mod copy;
 mod counts;
 mod crash;
 mod damage;
+mod domains;
 mod fresh;
 mod gc;
 mod golden;
 mod kept;
 mod mirror;
 mod readers;
+mod reuse;
+mod roles;
 mod stats;
 mod versions;
 
@@ -94,6 +97,7 @@ fn request(root: &Path) -> BackupRequest {
         zstd_level: 2,
         memory_bytes_max: 128 << 20,
         readers: 0,
+        reuse: backup::Reuse::Any,
     }
 }
 

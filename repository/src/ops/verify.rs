@@ -62,6 +62,9 @@ pub async fn verify(
     level: &Level,
     task: &Task,
 ) -> Result<VerifyReport> {
+    if *level != Level::Quick {
+        repo.need_data("verify")?;
+    }
     let live = match level {
         Level::Against(path) => {
             let opened = Live::open(path);

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use zeroize::Zeroizing;
+
 use crate::blob::seal::{COMMITMENT_LEN, Cipher, SealingKey, TAG_LEN};
 use crate::codec::Reader;
 use crate::ids::PackId;
-use crate::keys::{DomainKeys, KeyError};
+use crate::keys::{DomainKeys, Epoch, KeyError, PublicKey, SecretKey};
 use crate::limits::{FRAME_BYTES, PACK_BYTES_MAX};
 
 /// Bytes of the tail.
@@ -36,13 +38,6 @@ impl PackKind {
             1 => Some(Self::Data),
             2 => Some(Self::Meta),
             _ => None,
-        }
-    }
-
-    fn context(self) -> &'static str {
-        match self {
-            Self::Data => "holdfast 2026 data pack v1",
-            Self::Meta => "holdfast 2026 metadata pack v1",
         }
     }
 }
@@ -86,42 +81,62 @@ impl Frames {
         Self { key, aad }
     }
 
-    /// The sealing of a new pack, and its tail.
+    /// The sealing of a new pack. `random` is used for this pack only.
     #[must_use]
-    pub fn create(keys: &DomainKeys, id: PackId, kind: PackKind, salt: [u8; 32]) -> (Self, [u8; TAIL_LEN]) {
+    pub fn create(keys: &DomainKeys, id: PackId, kind: PackKind, random: [u8; 32]) -> NewFrames {
         let cipher = Cipher::of_this_machine();
-        let epoch = keys.newest_epoch();
-        let secret = keys.epoch(epoch).expect("the newest epoch's key is in the bundle");
-        let key = SealingKey::derive(kind.context(), &[secret, &salt], cipher);
-        let mut tail = [0; TAIL_LEN];
-        tail[..4].copy_from_slice(MAGIC);
-        tail[4] = kind as u8;
-        tail[5] = cipher as u8;
-        tail[8..12].copy_from_slice(&epoch.to_le_bytes());
-        tail[12..44].copy_from_slice(&salt);
-        tail[44..60].copy_from_slice(&key.commitment());
-        (Self::new(keys, id, kind, key), tail)
+        let (number, epoch) = keys.newest();
+        let (key, salt, ephemeral) = match kind {
+            PackKind::Meta => (meta_key(&epoch, &random, cipher), random, None),
+            PackKind::Data => {
+                let secret = SecretKey::new(Zeroizing::new(random));
+                let public = secret.public();
+                let shared = secret.agree(&epoch.data_public);
+                let shared = shared.expect("the epoch's public key was made from a secret one");
+                (data_key(&shared, &public, &epoch, cipher), public.0, Some(secret))
+            }
+        };
+        let tail = Tail { kind, cipher, epoch: number, salt, commitment: key.commitment() };
+        NewFrames { frames: Self::new(keys, id, kind, key), tail: tail.encode(), ephemeral }
     }
 
     /// The sealing of a stored pack, from its tail.
     pub fn open(keys: &DomainKeys, id: PackId, tail: &[u8; TAIL_LEN]) -> Result<(Self, PackKind), PackError> {
-        let mut r = Reader::new(tail);
-        let parse = |r: &mut Reader<'_>| {
-            let magic: [u8; 4] = r.array("magic").ok()?;
-            let [kind, cipher, 0, 0] = r.array::<4>("kinds").ok()? else { return None };
-            let epoch = u32::from_le_bytes(r.array("epoch").ok()?);
-            let salt: [u8; 32] = r.array("salt").ok()?;
-            let commitment: [u8; COMMITMENT_LEN] = r.array("commitment").ok()?;
-            let zero: [u8; 4] = r.array("zero").ok()?;
-            let good = magic == *MAGIC && zero == [0; 4];
-            good.then_some((PackKind::from_byte(kind)?, Cipher::from_byte(cipher)?, epoch, salt, commitment))
+        let tail = Tail::decode(tail).ok_or(PackError::NotAPack)?;
+        let epoch = keys.epoch(tail.epoch)?;
+        let key = match tail.kind {
+            PackKind::Meta => meta_key(&epoch, &tail.salt, tail.cipher),
+            PackKind::Data => {
+                let secret = epoch.data_secret.as_ref().ok_or(KeyError::WriterOnly)?;
+                let public = PublicKey(tail.salt);
+                let shared = secret.agree(&public).ok_or(PackError::OtherKey)?;
+                data_key(&shared, &public, &epoch, tail.cipher)
+            }
         };
-        let (kind, cipher, epoch, salt, commitment) = parse(&mut r).ok_or(PackError::NotAPack)?;
-        let key = SealingKey::derive(kind.context(), &[keys.epoch(epoch)?, &salt], cipher);
-        if key.commitment() != commitment {
+        if key.commitment() != tail.commitment {
             return Err(PackError::OtherKey);
         }
-        Ok((Self::new(keys, id, kind, key), kind))
+        Ok((Self::new(keys, id, tail.kind, key), tail.kind))
+    }
+
+    /// The sealing of a pack that was just built, for its check: a writer can't open data, but has the ephemeral secret
+    /// as long as the pack is in memory. Everything is derived again from it and from the tail.
+    pub(crate) fn open_own(
+        keys: &DomainKeys,
+        id: PackId,
+        tail: &[u8; TAIL_LEN],
+        ephemeral: Option<&SecretKey>,
+    ) -> Result<(Self, PackKind), PackError> {
+        let Some(ephemeral) = ephemeral else { return Self::open(keys, id, tail) };
+        let tail = Tail::decode(tail).ok_or(PackError::NotAPack)?;
+        let epoch = keys.epoch(tail.epoch)?;
+        let public = ephemeral.public();
+        let shared = ephemeral.agree(&epoch.data_public).ok_or(PackError::OtherKey)?;
+        let key = data_key(&shared, &public, &epoch, tail.cipher);
+        if tail.kind != PackKind::Data || public.0 != tail.salt || key.commitment() != tail.commitment {
+            return Err(PackError::OtherKey);
+        }
+        Ok((Self::new(keys, id, tail.kind, key), tail.kind))
     }
 
     fn aad(&self, frame: u32, last: bool) -> Vec<u8> {
@@ -165,6 +180,67 @@ impl Frames {
         }
         Ok(())
     }
+}
+
+/// The sealing of a new pack, and what goes with it.
+#[derive(Debug)]
+pub struct NewFrames {
+    /// Seals its frames.
+    pub frames: Frames,
+    /// Its tail.
+    pub tail: [u8; TAIL_LEN],
+    /// Of a data pack: the secret half of the key in the tail's salt. Lives until the pack is checked.
+    pub ephemeral: Option<SecretKey>,
+}
+
+fn meta_key(epoch: &Epoch, salt: &[u8; 32], cipher: Cipher) -> SealingKey {
+    SealingKey::derive("holdfast 2026 metadata pack v1", &[&*epoch.key, salt], cipher)
+}
+
+/// Of a data pack: from what its ephemeral key and the epoch's data key agree on.
+fn data_key(shared: &[u8; 32], ephemeral: &PublicKey, epoch: &Epoch, cipher: Cipher) -> SealingKey {
+    let parts: [&[u8]; 3] = [shared, &ephemeral.0, &epoch.data_public.0];
+    SealingKey::derive("holdfast 2026 data pack v2", &parts, cipher)
+}
+
+/// The plain end of a pack.
+struct Tail {
+    kind: PackKind,
+    cipher: Cipher,
+    epoch: u32,
+    /// Of a data pack: the public half of its ephemeral key.
+    salt: [u8; 32],
+    commitment: [u8; COMMITMENT_LEN],
+}
+
+impl Tail {
+    fn encode(&self) -> [u8; TAIL_LEN] {
+        let mut out = [0; TAIL_LEN];
+        out[..4].copy_from_slice(MAGIC);
+        out[4] = self.kind as u8;
+        out[5] = self.cipher as u8;
+        out[8..12].copy_from_slice(&self.epoch.to_le_bytes());
+        out[12..44].copy_from_slice(&self.salt);
+        out[44..60].copy_from_slice(&self.commitment);
+        out
+    }
+
+    fn decode(bytes: &[u8; TAIL_LEN]) -> Option<Self> {
+        let mut r = Reader::new(bytes);
+        let magic: [u8; 4] = r.array("magic").ok()?;
+        let [kind, cipher, 0, 0] = r.array::<4>("kinds").ok()? else { return None };
+        let (kind, cipher) = (PackKind::from_byte(kind)?, Cipher::from_byte(cipher)?);
+        let epoch = u32::from_le_bytes(r.array("epoch").ok()?);
+        let (salt, commitment) = (r.array("salt").ok()?, r.array("commitment").ok()?);
+        let zero: [u8; 4] = r.array("zero").ok()?;
+        (magic == *MAGIC && zero == [0; 4]).then_some(Self { kind, cipher, epoch, salt, commitment })
+    }
+}
+
+/// The epoch that a pack was sealed under, as its tail says; `None` for what is no tail.
+#[must_use]
+pub fn epoch_of(tail: &[u8; TAIL_LEN]) -> Option<u32> {
+    Tail::decode(tail).map(|t| t.epoch)
 }
 
 /// How a pack of a given size is cut into frames.

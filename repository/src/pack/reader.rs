@@ -15,7 +15,8 @@ use super::group;
 use crate::cpu::Pool;
 use crate::error::Context as _;
 use crate::ids::{BlobId, BlobRef, PackId};
-use crate::keys::DomainKeys;
+use crate::keys::stored::refresh;
+use crate::keys::{DomainKeys, KeyError};
 use crate::layout::Layout;
 use crate::limits::FRAME_BYTES;
 use crate::store::{Key, Store, StoreError, StoreErrorKind};
@@ -174,8 +175,22 @@ impl BlobReader {
         if let Some(open) = lock(&self.packs).get(&id) {
             return Ok(open);
         }
+        match self.open_anew(id).await {
+            // An epoch that was added since these keys were read: no damage before they are read again.
+            Err(e) if lacks_epoch(&e) && refresh(&*self.store, &self.layout, &self.keys).await? => {
+                self.open_anew(id).await
+            }
+            other => other,
+        }
+    }
+
+    async fn open_anew(&self, id: PackId) -> Result<Arc<OpenPack>> {
         let key = self.layout.pack(id);
-        let damaged = |e: PackError| Error::with_source(ErrorKind::Damaged, key.to_string(), e);
+        let damaged = |e: PackError| {
+            let is_role = matches!(e, PackError::Key(KeyError::WriterOnly));
+            let kind = if is_role { ErrorKind::Key } else { ErrorKind::Damaged };
+            Error::with_source(kind, key.to_string(), e)
+        };
         let (bytes, size) =
             self.store.get_tail(&key, TAIL_READ_BYTES).await.map_err(|e| read_error(&key, e))?;
         let shape = Shape::of(size).ok_or_else(|| damaged(PackError::NotAPack))?;
@@ -227,6 +242,12 @@ impl BlobReader {
     fn name(&self, open: &OpenPack) -> String {
         self.layout.pack(open.id).to_string()
     }
+}
+
+/// True where a key ring that is newer might help.
+fn lacks_epoch(e: &Error) -> bool {
+    let source = std::error::Error::source(e).and_then(|e| e.downcast_ref::<PackError>());
+    matches!(source, Some(PackError::Key(KeyError::NoEpoch(_))))
 }
 
 fn read_error(key: &Key, e: StoreError) -> Error {

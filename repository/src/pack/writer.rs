@@ -7,13 +7,13 @@ use bytes::Bytes;
 use super::footer::Footer;
 use super::frame::padded;
 use super::frame::{
-    Frames, PackError, PackKind, SEALED_FRAME_BYTES, Shape, TAIL_LEN, TRAILER_LEN, TRAILER_MAGIC,
+    Frames, NewFrames, PackError, PackKind, SEALED_FRAME_BYTES, Shape, TAIL_LEN, TRAILER_LEN, TRAILER_MAGIC,
 };
 use super::group::{self, SealedGroup};
 use crate::blob::seal::TAG_LEN;
 use crate::env::Env;
 use crate::ids::{PackId, PackRef, Sid};
-use crate::keys::DomainKeys;
+use crate::keys::{DomainKeys, SecretKey};
 use crate::limits::FRAME_BYTES;
 
 /// A pack that is being filled.
@@ -23,6 +23,7 @@ pub struct PackBuilder {
     kind: PackKind,
     frames: Frames,
     tail: [u8; TAIL_LEN],
+    ephemeral: Option<SecretKey>,
     /// Sealed frames, then the plain bytes of the open frame.
     out: Vec<u8>,
     open_at: usize,
@@ -48,13 +49,14 @@ impl PackBuilder {
     #[must_use]
     pub fn new(keys: &DomainKeys, sid: Sid, kind: PackKind, env: &Env, body_bytes: usize) -> Self {
         let id = PackId { sid, rnd: env.random() };
-        let (frames, tail) = Frames::create(keys, id, kind, env.random());
+        let NewFrames { frames, tail, ephemeral } = Frames::create(keys, id, kind, env.random());
         let room = body_bytes + body_bytes / 16 + (256 << 10);
         Self {
             id,
             kind,
             frames,
             tail,
+            ephemeral,
             out: Vec::with_capacity(room),
             open_at: 0,
             frame: 0,
@@ -115,6 +117,19 @@ impl PackBuilder {
     /// Writes footer, trailer and tail, then decodes everything again. An error means that this machine's memory or
     /// processor cannot be trusted.
     pub fn finish(mut self, keys: &DomainKeys) -> Result<FinishedPack, PackError> {
+        let ephemeral = self.ephemeral.take();
+        let finished = self.close();
+        finished.check(keys, ephemeral.as_ref())?;
+        Ok(finished)
+    }
+
+    /// What a member that deceives would store.
+    #[cfg(test)]
+    pub(crate) fn finish_unchecked(self) -> FinishedPack {
+        self.close()
+    }
+
+    fn close(mut self) -> FinishedPack {
         let footer = self.footer.encode();
         let len = self.footer.body_len() + (footer.len() + TRAILER_LEN) as u64;
         let padding = usize::try_from(padded(len) - len).expect("padding is less than a frame");
@@ -125,20 +140,17 @@ impl PackBuilder {
         self.seal_frame(true);
         self.out.extend_from_slice(&self.tail);
         let pack = PackRef { id: self.id, bytes: self.out.len() as u64 };
-        let finished =
-            FinishedPack { pack, kind: self.kind, bytes: Bytes::from(self.out), footer: self.footer };
-        finished.check(keys)?;
-        Ok(finished)
+        FinishedPack { pack, kind: self.kind, bytes: Bytes::from(self.out), footer: self.footer }
     }
 }
 
 impl FinishedPack {
     /// Decodes the whole object as a reader would, and compares with what went in.
-    fn check(&self, keys: &DomainKeys) -> Result<(), PackError> {
+    fn check(&self, keys: &DomainKeys, ephemeral: Option<&SecretKey>) -> Result<(), PackError> {
         let shape = Shape::of(self.pack.bytes).ok_or(PackError::NotAPack)?;
         let (sealed, tail) = self.bytes.split_at(self.bytes.len() - TAIL_LEN);
         let tail = tail.try_into().map_err(|_| PackError::NotAPack)?;
-        let (frames, kind) = Frames::open(keys, self.pack.id, tail)?;
+        let (frames, kind) = Frames::open_own(keys, self.pack.id, tail, ephemeral)?;
         if kind != self.kind {
             return Err(PackError::NotAPack);
         }

@@ -73,6 +73,8 @@ pub struct Session {
 impl Session {
     /// Registers and reads all that the session has to respect: W1 to W4.
     pub async fn open(objects: Objects, who: &Who) -> Result<Self> {
+        // What a session writes is sealed under the newest epoch that there is when it begins.
+        objects.refresh_keys().await?;
         let registered = register::register(&objects, who).await?;
         // W4: only what is read after W3 counts.
         let (forbidden, relocations) = forbidden::load(&objects, registered.generation).await?;

@@ -8,6 +8,7 @@ mod check;
 mod collector;
 mod config;
 mod reader;
+mod ring;
 mod search;
 mod state;
 mod store;
@@ -16,4 +17,5 @@ mod writer;
 
 pub use check::Goal;
 pub use config::{Config, Feature, Mutation, Role};
+pub use ring::{RingConfig, RingMutation, Wish, search_rings};
 pub use search::{Outcome, Trace, follow, reach, search};

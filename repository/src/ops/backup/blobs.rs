@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::packing::Packing;
+use super::reuse::Trusted;
 use crate::error::Context as _;
 use crate::ids::{BlobId, BlobRef, PackId, PackRef, Place};
 use crate::index::{Index, Lookup};
@@ -107,6 +108,8 @@ pub(super) struct BlobWriter {
     pub(super) zstd_level: i32,
     /// Where metadata is kept for the next backup, beside the store.
     pub(super) kept: Option<Kept>,
+    /// What of others it may refer to.
+    pub(super) trusted: Trusted,
 }
 
 impl BlobWriter {
@@ -205,10 +208,11 @@ impl BlobWriter {
     pub(super) async fn find_usable(&self, ids: &[BlobId]) -> Result<Vec<Option<Place>>> {
         let mut hits = self.lookup.find(ids).await?;
         hits.resize(ids.len(), None);
-        for hit in &mut hits {
+        for (id, hit) in ids.iter().zip(&mut hits) {
             if let Some(place) = *hit {
                 let place = self.session.resolve(place);
-                *hit = self.session.may_use(place).await?.then_some(place);
+                let usable = self.session.may_use(place).await? && self.trusted.allows(*id, place).await?;
+                *hit = usable.then_some(place);
             }
         }
         Ok(hits)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::blobs::{BlobWriter, Table};
 use super::packing::Packing;
 use super::parent::ParentSnapshot;
+use super::reuse::Trusted;
 use super::{BackupReport, BackupRequest, Reading, Written, write_tree};
 use crate::error::Context as _;
 use crate::index::{LocalIndex, LocalOptions, Lookup};
@@ -75,7 +76,7 @@ async fn run_session(
 ) -> Result<BackupReport> {
     let started = repo.env.now();
     let (session, table) = (packing.session(), packing.table());
-    let parent = find_parent(repo, request, session).await?;
+    let (parent, trusted) = find_parent(repo, request, session).await?;
     let writer = Arc::new(BlobWriter {
         repo: Arc::clone(repo),
         session: Arc::clone(session),
@@ -85,6 +86,7 @@ async fn run_session(
         monitor: Arc::clone(&task.monitor),
         zstd_level: request.zstd_level,
         kept: Kept::of(repo),
+        trusted,
     });
     let reading = Reading::new(repo, &writer, request.memory_bytes_max, task)?;
     let written = write_tree(&reading, request, parent.as_ref(), task).await;
@@ -104,12 +106,15 @@ async fn find_parent(
     repo: &Arc<Repository>,
     request: &BackupRequest,
     session: &Session,
-) -> Result<Option<ParentSnapshot>> {
+) -> Result<(Option<ParentSnapshot>, Trusted)> {
     let found = session.find_parent(&request.volume, repo.cache_dir.as_deref()).await?;
-    let Some((id, manifest)) = found else { return Ok(None) };
+    let Some((id, manifest)) = found else {
+        return Ok((None, Trusted::load(repo, request.reuse, &[], session).await?));
+    };
     let snapshot = Snapshot { id, manifest };
     let uses = summary::load(&snapshot.manifest.summary, &*Reader::of_writer(repo, session)).await?;
-    Ok(Some(ParentSnapshot::check(snapshot, &uses, session).await?))
+    let trusted = Trusted::load(repo, request.reuse, &uses, session).await?;
+    Ok((Some(ParentSnapshot::check(snapshot, &uses, session).await?), trusted))
 }
 
 /// The summary, in the manifest if it is small, otherwise as blobs of its own, whose packs are stored before it counts.

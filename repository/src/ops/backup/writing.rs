@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::blobs::{BlobWriter, Table};
 use super::commit::own_index;
 use super::packing::Packing;
+use super::reuse::{Reuse, Trusted};
 use super::sink::Sink;
 use crate::error::Context as _;
 use crate::ids::{BlobId, BlobRef, Place, Sid};
@@ -54,6 +55,7 @@ impl Writing {
         let table = Arc::new(Table::new());
         let slots = how.memory_bytes_max / limits::PACK_BODY_BYTES;
         let packing = Packing::new(repo, &session, &table, monitor, (how.zstd_level, slots));
+        let trusted = Trusted::load(repo, Reuse::Any, &[], &session).await?;
         let writer = Arc::new(BlobWriter {
             repo: Arc::clone(repo),
             session,
@@ -63,6 +65,7 @@ impl Writing {
             monitor: Arc::clone(monitor),
             zstd_level: how.zstd_level,
             kept: Kept::of(repo),
+            trusted,
         });
         let sink = Sink::new(&writer);
         Ok(Self { writer, sink })

@@ -9,7 +9,8 @@ use futures::TryStreamExt as _;
 async fn a_missing_pack_is_named_and_the_rest_restored() {
     let w = world().await;
     let v = w.volume();
-    fs::write(v.join("kept"), b"inline content").unwrap();
+    fs::write(v.join("kept"), b"tiny content").unwrap();
+    w.back_up().await;
     fs::write(v.join("lost"), noise(1, 100_000)).unwrap();
     let report = w.back_up().await;
     let uses =
@@ -25,7 +26,7 @@ async fn a_missing_pack_is_named_and_the_rest_restored() {
     let w = World { repo, ..w };
     let (target, report) = w.restore_all("latest").await;
     assert_eq!(report.problems.kept()[0].path, b"lost");
-    assert_eq!(fs::read(target.join("kept")).unwrap(), b"inline content");
+    assert_eq!(fs::read(target.join("kept")).unwrap(), b"tiny content");
     assert!(!target.join("lost").exists(), "nothing half restored is left");
 }
 
