@@ -173,14 +173,12 @@ impl ConfigLayer {
         if memory_bytes_max < MEMORY_BYTES_MIN {
             wrong.push(format!("memory_bytes_max must be at least {MEMORY_BYTES_MIN}"));
         }
+        let reuse = self.reuse.as_deref().map(str::parse::<Reuse>).transpose();
+        let reuse = reuse.map_err(|e| wrong.push(e.to_string())).unwrap_or_default();
         let zstd_level = self.zstd_level.unwrap_or(DEFAULT_ZSTD_LEVEL);
         if !(1..=19).contains(&zstd_level) {
             wrong.push("zstd_level must be 1 to 19".to_owned());
         }
-        let reuse = self.reuse.as_deref().map_or(Ok(Reuse::default()), str::parse).unwrap_or_else(|e| {
-            wrong.push(e.to_string());
-            Reuse::default()
-        });
         if self.jobs_max.is_some_and(|n| n == 0 || n > convert::JOBS_AT_ONCE_MAX) {
             wrong.push(format!("jobs_max must be 1 to {}", convert::JOBS_AT_ONCE_MAX));
         }
@@ -202,7 +200,7 @@ impl ConfigLayer {
             jobs_max: self.jobs_max.unwrap_or(1),
             zstd_level,
             reread_days: self.reread_days.unwrap_or(repository::limits::REREAD_DAYS),
-            reuse,
+            reuse: reuse.unwrap_or_default(),
             readers: self.readers.unwrap_or(0),
             reconnect_seconds_max: self.reconnect_seconds_max.unwrap_or(30),
             volumes,
