@@ -140,6 +140,7 @@ pub(crate) fn agent_config(dir: &Path, coordinator: Target, volumes: &[&str]) ->
         jobs_max: 1,
         zstd_level: 2,
         reread_days: 0,
+        reuse: Default::default(),
         readers: 0,
         reconnect_seconds_max: 1,
         volumes: volumes.iter().map(volume).collect(),
