@@ -157,3 +157,14 @@ pub const COPY_BATCH_BYTES: u64 = 4 << 20;
 pub const COPY_KNOWN_MAX: usize = 256 << 10;
 /// A copy whose session was fenced starts again this often: it then finds what it had stored.
 pub const COPY_TRIES_MAX: u32 = 3;
+/// A collector holds decoded blobs of this many plain bytes on their way from thin packs into new ones, MiB.
+pub const COPY_AHEAD_MIB: usize = 64;
+/// Packs that a collector reads at once to copy what is live in them: small ones cost the way to the store, not bytes.
+pub const COPY_PACKS_AHEAD: usize = 8;
+/// How hard a collector compresses: what is copied has stayed long and will stay longer, and nobody waits for it.
+pub const COPY_ZSTD_LEVEL: i32 = 3;
+/// So many small packs of about the same size become one. Each time a blob is copied for this its pack grows eightfold, so
+/// that it is copied three times at most on the way from 64 KiB to a full pack.
+pub const MERGE_PACKS_MIN: usize = 8;
+/// Smaller packs count as this small: below it, requests cost more than bytes.
+pub const MERGE_BYTES_MIN: u64 = 64 << 10;

@@ -1,6 +1,8 @@
 //! Arguments of the commands that end snapshots' lives.
 
+use bytesize::ByteSize;
 use clap::Args;
+use repository::ops::gc::{Alive, Compaction, GcRequest};
 use repository::retention::Rules;
 
 const DAY: u64 = 24 * 3600;
@@ -88,6 +90,40 @@ pub struct GcArgs {
     /// Only tell what would be deleted
     #[arg(long)]
     pub dry_run: bool,
+    /// Copy packs forward of which less than this share is still needed, percent; 0: none
+    #[arg(long, value_name = "PERCENT", default_value_t = 70, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub compact_below: u8,
+    /// Copy at most this much in this run; 0 copies and repairs nothing
+    #[arg(long, value_name = "SIZE", default_value = "64GiB", value_parser = size)]
+    pub compact_bytes: u64,
+    /// Spend about this many requests on copying at most
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
+    pub compact_requests: u64,
+    /// Also copy packs that are sealed under an older epoch of the keys than this one
+    #[arg(long, value_name = "EPOCH")]
+    pub reencrypt_below: Option<u32>,
+}
+
+impl GcArgs {
+    /// As the engine takes it.
+    #[must_use]
+    pub fn request(&self) -> GcRequest {
+        GcRequest {
+            fence_after_seconds: self.fence_after,
+            alive: Alive::unknown(),
+            dry_run: self.dry_run,
+            compaction: Compaction {
+                live_percent_below: self.compact_below,
+                bytes_max: self.compact_bytes,
+                requests_max: self.compact_requests,
+                reencrypt_below_epoch: self.reencrypt_below,
+            },
+        }
+    }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    text.parse::<ByteSize>().map(|size| size.0)
 }
 
 /// An age: a number and s, m, h, d or w.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use repository::manifest::audit::{Collected, Event, Forgot};
 use repository::ops::forget::{self, Because};
-use repository::ops::gc::{Alive, GcReport, GcRequest, collect};
+use repository::ops::gc::{GcReport, collect};
 use repository::ops::{Repository, audit, snapshots};
 use repository::retention::{Candidate, Plan, plan};
 use serde::Serialize;
@@ -161,6 +161,15 @@ struct GcRecord {
     condemned_bytes: u64,
     deleted: u64,
     deleted_bytes: u64,
+    freed_bytes: u64,
+    compacted: u64,
+    copied_bytes: u64,
+    copies: u64,
+    copies_bytes: u64,
+    compaction_waiting: u64,
+    compaction_stopped: Option<String>,
+    repaired: u64,
+    damaged: Vec<String>,
     leftovers: u64,
     tidied: u64,
     fenced: Vec<String>,
@@ -180,6 +189,15 @@ impl From<GcReport> for GcRecord {
             condemned_bytes: r.condemned_bytes,
             deleted: r.deleted,
             deleted_bytes: r.deleted_bytes,
+            freed_bytes: r.freed_bytes(),
+            compacted: r.compacted,
+            copied_bytes: r.copied_bytes,
+            copies: r.copies,
+            copies_bytes: r.copies_bytes,
+            compaction_waiting: r.compaction_waiting,
+            compaction_stopped: r.compaction_stopped,
+            repaired: r.repaired,
+            damaged: r.damaged.iter().map(ToString::to_string).collect(),
             leftovers: r.leftovers,
             tidied: r.tidied,
             fenced: names(r.fenced),
@@ -191,8 +209,7 @@ impl From<GcReport> for GcRecord {
 
 pub(super) async fn gc(app: &App, args: &GcArgs) -> Result<Exit> {
     let repo = open(app).await?;
-    let (fence_after_seconds, dry_run) = (args.fence_after, args.dry_run);
-    let request = GcRequest { fence_after_seconds, alive: Alive::unknown(), dry_run };
+    let request = args.request();
     let task = app.task();
     let done = app.or_cancel(collect(&repo, request, &task)).await??;
     if !args.dry_run {
@@ -225,9 +242,28 @@ fn text(r: &GcRecord, dry_run: bool) -> String {
     let mut out = format!("{} snapshots, {} packs with {}\n", r.snapshots, r.packs, size(r.bytes));
     if dry_run {
         out += &format!("{} packs with {} would be deleted\n", r.condemned, size(r.condemned_bytes));
+        if r.compacted > 0 {
+            out += &format!("{} more would be copied: {}\n", r.compacted, size(r.copied_bytes));
+        }
         return out;
     }
+    if r.copies > 0 {
+        let live = format!("{} packs with {} still needed", r.compacted, size(r.copied_bytes));
+        out += &format!("{live} were copied into {} with {}\n", r.copies, size(r.copies_bytes));
+    }
     out += &format!("{} packs with {} deleted\n", r.deleted, size(r.deleted_bytes));
+    if r.compaction_waiting > 0 {
+        out += &format!("{} packs are worth copying and wait for the next run\n", r.compaction_waiting);
+    }
+    if let Some(why) = &r.compaction_stopped {
+        out += &format!("copying stopped early: {}\n", tame(why));
+    }
+    if r.repaired > 0 {
+        out += &format!("{} damaged packs were healed\n", r.repaired);
+    }
+    for pack in &r.damaged {
+        out += &format!("pack {pack} is damaged, and nothing else has what it lost\n");
+    }
     if r.leftovers > 0 {
         out += &format!("{} packs could not be deleted; the next run tries again\n", r.leftovers);
     }

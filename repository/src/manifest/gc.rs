@@ -1,25 +1,12 @@
 //! GC's records, as sessions read them: `open`, `sweep` and `done` of a generation; and quarantine.
-//!
-//! Relocations are stored as: pack name (24) · number of its blobs, then for each: ordinal, new pack name (24), new
-//! ordinal (ordinals as varints).
 
 use prost::Message as _;
 
 use super::BadRecord;
-use super::wire::{WireDone, WireOpen, WireQuarantine, WireSweep, array, generation, place};
-use crate::codec::{Malformed, Reader, put_varint};
-use crate::ids::{Generation, PackId, Place, Sid};
-
-/// Where one blob of a compacted or repaired pack went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Relocation {
-    /// The pack that it was in.
-    pub pack: PackId,
-    /// Its number there.
-    pub ordinal: u32,
-    /// Where it is now.
-    pub to: Place,
-}
+use super::relocation;
+pub use super::relocation::Relocation;
+use super::wire::{WireDone, WireOpen, WireQuarantine, WireSweep, array, generation};
+use crate::ids::{Generation, PackId, Sid};
 
 /// `g/<gen>/open`: begins a generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,52 +57,18 @@ fn decode_packs(bytes: &[u8]) -> Result<Vec<PackId>, BadRecord> {
     }
 }
 
-fn encode_relocations(relocations: &[Relocation]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for same in relocations.chunk_by(|a, b| a.pack == b.pack) {
-        out.extend_from_slice(&same[0].pack.to_bytes());
-        put_varint(&mut out, same.len() as u64);
-        for r in same {
-            put_varint(&mut out, u64::from(r.ordinal));
-            out.extend_from_slice(&r.to.pack.to_bytes());
-            put_varint(&mut out, u64::from(r.to.ordinal));
-        }
-    }
-    out
-}
-
-fn decode_relocations(bytes: &[u8]) -> Result<Vec<Relocation>, BadRecord> {
-    const WHAT: &str = "relocations";
-    let read = || -> Result<Result<Vec<Relocation>, BadRecord>, Malformed> {
-        let (mut r, mut out) = (Reader::new(bytes), Vec::new());
-        while !r.is_empty() {
-            let pack = PackId::from_bytes(r.array(WHAT)?);
-            for _ in 0..r.count(PackId::LEN + 2, WHAT)? {
-                let ordinal = r.u32(WHAT)?;
-                let to = PackId::from_bytes(r.array(WHAT)?);
-                match place(to, r.u32(WHAT)?) {
-                    Ok(to) => out.push(Relocation { pack, ordinal, to }),
-                    Err(e) => return Ok(Err(e)),
-                }
-            }
-        }
-        Ok(Ok(out))
-    };
-    read().map_err(|_| BadRecord(WHAT))?
-}
-
 impl GcOpen {
     /// The stored form (before sealing).
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let relocations = encode_relocations(&self.relocations);
+        let relocations = relocation::encode(&self.relocations);
         WireOpen { condemned: encode_packs(&self.condemned), relocations }.encode_to_vec()
     }
 
     /// Reads what [`GcOpen::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadRecord> {
         let wire = WireOpen::decode(bytes).map_err(|_| BadRecord("GC open record"))?;
-        let relocations = decode_relocations(&wire.relocations)?;
+        let relocations = relocation::decode(&wire.relocations)?;
         Ok(Self { condemned: decode_packs(&wire.condemned)?, relocations })
     }
 }
@@ -143,7 +96,7 @@ impl GcDone {
             catalogue.extend_from_slice(&generation.0.to_be_bytes());
             catalogue.extend_from_slice(&sid.0);
         }
-        let relocations = encode_relocations(&self.relocations);
+        let relocations = relocation::encode(&self.relocations);
         WireDone { frozen: self.frozen.0, catalogue, relocations }.encode_to_vec()
     }
 
@@ -163,7 +116,7 @@ impl GcDone {
         if !catalogue.is_sorted() || catalogue.last().is_some_and(|(g, _)| *g > frozen) {
             return Err(BadRecord("catalogue: out of order"));
         }
-        Ok(Self { frozen, catalogue, relocations: decode_relocations(&wire.relocations)? })
+        Ok(Self { frozen, catalogue, relocations: relocation::decode(&wire.relocations)? })
     }
 
     /// True if a commit of this session is void: its generation is frozen, and the catalogue lacks it (rule W7).

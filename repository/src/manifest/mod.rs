@@ -11,6 +11,7 @@ use crate::ids::{BlobRef, RepoId, Sid};
 pub mod audit;
 pub mod gc;
 pub mod record;
+pub mod relocation;
 pub mod summary;
 mod wire;
 

@@ -100,9 +100,9 @@ fn registrations() {
 #[test]
 fn gc_records() {
     let relocations = vec![
-        Relocation { pack: pack(1).id, ordinal: 1, to: place(2, 0) },
-        Relocation { pack: pack(1).id, ordinal: 9, to: place(3, 300) },
-        Relocation { pack: pack(2).id, ordinal: 0, to: place(3, 1) },
+        Relocation { pack: pack(1).id, ordinal: 1, count: 3, to: place(2, 0) },
+        Relocation { pack: pack(1).id, ordinal: 9, count: 1, to: place(3, 300) },
+        Relocation { pack: pack(2).id, ordinal: 0, count: 1, to: place(3, 1) },
     ];
     let open = GcOpen { condemned: vec![pack(1).id, pack(2).id], relocations: relocations.clone() };
     check(&open, &open.encode(), GcOpen::decode);

@@ -15,6 +15,7 @@ use crate::keys::Credential;
 use crate::store::{CountedStore, Counts, Op, RemoteStore, Store};
 
 mod changes;
+mod compaction;
 mod copy;
 mod counts;
 mod crash;

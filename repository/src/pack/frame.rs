@@ -139,6 +139,12 @@ impl Frames {
         Ok((Self::new(keys, id, tail.kind, key), tail.kind))
     }
 
+    /// The epoch that a stored pack was sealed under, by its tail; of a tail that opens.
+    #[must_use]
+    pub fn epoch_of(tail: &[u8; TAIL_LEN]) -> u32 {
+        u32::from_le_bytes([tail[8], tail[9], tail[10], tail[11]])
+    }
+
     fn aad(&self, frame: u32, last: bool) -> Vec<u8> {
         let mut aad = self.aad.clone();
         aad.extend_from_slice(&frame.to_le_bytes());

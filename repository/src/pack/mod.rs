@@ -13,4 +13,4 @@ pub mod writer;
 
 pub use footer::{BlobInfo, Footer, GroupInfo};
 pub use frame::PackKind;
-pub use reader::{BlobReader, GroupData};
+pub use reader::{BlobReader, Described, GroupData};

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::footer::{Footer, GroupInfo};
-use super::frame::{Frames, PackError, SEALED_FRAME_BYTES, Shape, TAIL_LEN, TRAILER_LEN, TRAILER_MAGIC};
+use super::frame::{
+    Frames, PackError, PackKind, SEALED_FRAME_BYTES, Shape, TAIL_LEN, TRAILER_LEN, TRAILER_MAGIC,
+};
 use super::group;
 use crate::cpu::Pool;
 use crate::error::Context as _;
@@ -46,10 +48,23 @@ pub struct GroupData {
     pub blobs: Vec<(BlobId, Bytes)>,
 }
 
+/// What a pack is, and what it holds.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// Data or metadata.
+    pub kind: PackKind,
+    /// The epoch whose key it is sealed under.
+    pub epoch: u32,
+    /// Its groups and blobs.
+    pub footer: Arc<Footer>,
+}
+
 /// An opened pack.
 #[derive(Debug)]
 struct OpenPack {
     id: PackId,
+    kind: PackKind,
+    epoch: u32,
     shape: Shape,
     frames: Frames,
     footer: Arc<Footer>,
@@ -78,6 +93,12 @@ impl BlobReader {
     /// The footer of a pack. Fails with `NotFound` where the pack is gone, `Damaged` where it is not what was stored.
     pub async fn footer(&self, pack: PackId) -> Result<Arc<Footer>> {
         Ok(Arc::clone(&self.open(pack).await?.footer))
+    }
+
+    /// The same with what else the pack says of itself; one request, or none for one that was opened lately.
+    pub async fn describe(&self, pack: PackId) -> Result<Described> {
+        let open = self.open(pack).await?;
+        Ok(Described { kind: open.kind, epoch: open.epoch, footer: Arc::clone(&open.footer) })
     }
 
     /// One blob's bytes.
@@ -201,8 +222,9 @@ impl BlobReader {
         let skip = usize::try_from(shape.stored(&(first..first)).start.saturating_sub(missing)).unwrap_or(0);
         let bytes = bytes.slice(skip.min(bytes.len())..);
         let (sealed, tail) = bytes.split_at(bytes.len().saturating_sub(TAIL_LEN));
-        let tail = tail.try_into().map_err(|_| damaged(PackError::NotAPack))?;
-        let (frames, _) = Frames::open(&self.keys, id, tail).map_err(damaged)?;
+        let tail: &[u8; TAIL_LEN] = tail.try_into().map_err(|_| damaged(PackError::NotAPack))?;
+        let epoch = Frames::epoch_of(tail);
+        let (frames, kind) = Frames::open(&self.keys, id, tail).map_err(damaged)?;
         // Only the footer's own frames are opened: a damaged one that merely came along is its groups' loss alone.
         let trailer = shape.frames_of(&(shape.plain_len - TRAILER_LEN as u64..shape.plain_len)).start;
         let came = |from: u32| {
@@ -230,7 +252,7 @@ impl BlobReader {
             return Err(damaged(PackError::Content("footer")));
         }
         let weight = footer.blobs.len() + 16;
-        let open = Arc::new(OpenPack { id, shape, frames, footer });
+        let open = Arc::new(OpenPack { id, kind, epoch, shape, frames, footer });
         lock(&self.packs).put(id, Arc::clone(&open), weight);
         Ok(open)
     }

@@ -19,9 +19,11 @@ use crate::{ErrorKind, Result};
 #[derive(Debug, Default)]
 pub(super) struct Forbidden {
     condemned: HashSet<PackId>,
-    /// `None`: the whole pack.
-    quarantined: HashMap<PackId, Option<HashSet<u32>>>,
+    quarantined: Quarantined,
 }
+
+/// Damaged blobs by pack. `None`: the whole pack.
+pub(crate) type Quarantined = HashMap<PackId, Option<HashSet<u32>>>;
 
 impl Forbidden {
     pub(super) fn is_empty(&self) -> bool {
@@ -32,14 +34,6 @@ impl Forbidden {
         let quarantined = self.quarantined.get(&place.pack);
         self.condemned.contains(&place.pack)
             || quarantined.is_some_and(|q| q.as_ref().is_none_or(|o| o.contains(&place.ordinal)))
-    }
-
-    fn quarantine(&mut self, record: Quarantine) {
-        let slot = self.quarantined.entry(record.pack).or_insert_with(|| Some(HashSet::new()));
-        match slot {
-            Some(ordinals) if !record.ordinals.is_empty() => ordinals.extend(record.ordinals),
-            whole => *whole = None,
-        }
     }
 }
 
@@ -80,9 +74,7 @@ pub(super) async fn load(objects: &Objects, generation: Generation) -> Result<(F
         relocations = load_relocations(objects, generation, &open).await?;
         forbidden.condemned.extend(open.condemned);
     }
-    for record in load_quarantine(objects).await? {
-        forbidden.quarantine(record);
-    }
+    forbidden.quarantined = load_quarantine(objects).await?;
     Ok((forbidden, relocations))
 }
 
@@ -116,21 +108,36 @@ fn quarantined_pack(key: &Key) -> Option<PackId> {
     key.name().rsplit_once('-')?.0.parse().ok()
 }
 
-async fn load_quarantine(objects: &Objects) -> Result<Vec<Quarantine>> {
+/// All quarantine records, by the packs that they are about.
+pub(crate) async fn list_quarantine(objects: &Objects) -> Result<Vec<(PackId, Key)>> {
     let keys = objects.list(&objects.layout.folder(ObjectKind::Quarantine), None).await?;
-    let named = keys.into_iter().filter_map(|key| Some((quarantined_pack(&key)?, key)));
+    Ok(keys.into_iter().filter_map(|key| Some((quarantined_pack(&key)?, key))).collect())
+}
+
+/// What all quarantine records say.
+pub(crate) async fn load_quarantine(objects: &Objects) -> Result<Quarantined> {
+    let named = list_quarantine(objects).await?.into_iter();
     let read = named.map(|(pack, key)| async move {
-        match objects.find(ObjectKind::Quarantine, &key).await {
+        let ordinals = match objects.find(ObjectKind::Quarantine, &key).await {
             // A record that can't be read still says that its pack is not to be trusted.
             Ok(Some(plain)) => match Quarantine::decode(&plain) {
-                Ok(record) if record.pack == pack => Ok(record),
-                _ => Ok(Quarantine { pack, ordinals: Vec::new() }),
+                Ok(record) if record.pack == pack => record.ordinals,
+                _ => Vec::new(),
             },
-            Ok(None) => Ok(Quarantine { pack, ordinals: Vec::new() }),
-            Err(e) if e.kind() == ErrorKind::Damaged => Ok(Quarantine { pack, ordinals: Vec::new() }),
-            Err(e) => Err(e),
-        }
+            Ok(None) => Vec::new(),
+            Err(e) if e.kind() == ErrorKind::Damaged => Vec::new(),
+            Err(e) => return Err(e),
+        };
+        Ok((pack, ordinals))
     });
     let read: Vec<_> = read.collect();
-    stream::iter(read).buffered(RECORD_FETCHES).try_collect().await
+    let mut read = stream::iter(read).buffered(RECORD_FETCHES);
+    let mut all = Quarantined::new();
+    while let Some((pack, ordinals)) = read.try_next().await? {
+        match all.entry(pack).or_insert_with(|| Some(HashSet::new())) {
+            Some(known) if !ordinals.is_empty() => known.extend(ordinals),
+            whole => *whole = None,
+        }
+    }
+    Ok(all)
 }

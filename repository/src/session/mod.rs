@@ -210,14 +210,19 @@ impl Session {
 }
 
 fn has_no_place(e: &Error) -> bool {
+    matches!(store_kind(e), Some(StoreErrorKind::Denied | StoreErrorKind::Full))
+}
+
+/// What the store said, if it is to blame.
+pub(crate) fn store_kind(e: &Error) -> Option<StoreErrorKind> {
     let mut next = std::error::Error::source(e);
     while let Some(cause) = next {
         if let Some(store) = cause.downcast_ref::<StoreError>() {
-            return matches!(store.kind, StoreErrorKind::Denied | StoreErrorKind::Full);
+            return Some(store.kind);
         }
         next = cause.source();
     }
-    false
+    None
 }
 
 #[cfg(test)]

@@ -187,7 +187,7 @@ async fn w5_a_late_delta_that_names_a_missing_pack_is_harmless() {
 #[tokio::test]
 async fn relocations_hold_only_for_packs_that_are_swept() {
     let world = World::new();
-    let move_to = |from: Place, to: Place| Relocation { pack: from.pack, ordinal: from.ordinal, to };
+    let move_to = |from: Place, to: Place| Relocation::one(from, to);
     let done = GcDone {
         frozen: Generation(0),
         catalogue: Vec::new(),
@@ -221,11 +221,7 @@ async fn relocations_hold_only_for_packs_that_are_swept() {
 
 #[test]
 fn relocations_in_a_circle_end() {
-    let circle = [(1, 2), (2, 3), (3, 1)].map(|(a, b)| Relocation {
-        pack: place(a, 0).pack,
-        ordinal: 0,
-        to: place(b, 0),
-    });
+    let circle = [(1, 2), (2, 3), (3, 1)].map(|(a, b)| Relocation::one(place(a, 0), place(b, 0)));
     let relocations = Relocations::new(&circle, &[], &std::collections::HashSet::new());
     assert_eq!(relocations.resolve(place(1, 0)), place(1, 0));
 }

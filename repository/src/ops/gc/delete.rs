@@ -11,6 +11,7 @@ use crate::ids::{PackId, Sid};
 use crate::layout::ObjectKind;
 use crate::limits::RECORD_FETCHES;
 use crate::manifest::gc::GcDone;
+use crate::session::forbidden;
 use crate::session::history::Name;
 use crate::store::{Key, StoreErrorKind};
 use crate::{ErrorKind, Result};
@@ -69,6 +70,13 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Quarantine records of packs that are gone: nothing comes back under their names.
+    pub(super) async fn tidy_quarantine(&mut self) -> Result<()> {
+        let listed = forbidden::list_quarantine(&self.objects).await?;
+        let gone = listed.into_iter().filter(|(pack, _)| !self.packs.contains_key(pack)).map(|(_, key)| key);
+        self.delete_all(gone.collect()).await.map(drop)
     }
 
     /// False if the store refused one.

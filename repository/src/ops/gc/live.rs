@@ -34,6 +34,14 @@ impl Live {
         self.0.get(&pack)
     }
 
+    /// About how many of a pack's bytes nobody needs, as far as the live bits tell: blobs behind the last one that is needed
+    /// are not known of.
+    pub(super) fn waste_of(&self, pack: PackId, bytes: u64) -> u64 {
+        let Some((set, last)) = self.of(pack).and_then(|set| Some((set, set.last()?))) else { return bytes };
+        let all = u64::from(last) + 1;
+        bytes / all * (all - set.len().min(all))
+    }
+
     /// True if anything of the pack is needed.
     pub(super) fn needs(&self, pack: PackId) -> bool {
         self.0.contains_key(&pack)

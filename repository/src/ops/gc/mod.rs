@@ -6,11 +6,16 @@
 //! anything: it might need anything.
 
 mod alive;
+mod choose;
+mod compact;
+mod copy;
 mod delete;
 mod live;
 mod mark;
 mod plan;
 mod records;
+mod repair;
+mod request;
 mod sessions;
 
 use std::collections::BTreeMap;
@@ -19,60 +24,17 @@ use futures::TryStreamExt as _;
 
 pub use alive::Alive;
 use mark::Mark;
+pub use request::{Compaction, GcReport, GcRequest};
 use sessions::{OpenSession, Sessions};
 
 use crate::error::Context as _;
-use crate::ids::{Generation, PackId, Sid};
+use crate::ids::{Generation, PackId};
 use crate::index::objects::Objects;
 use crate::layout::ObjectKind;
 use crate::manifest::gc::{GcDone, GcOpen};
 use crate::ops::{Repository, Task};
 use crate::session::{Relocations, forbidden, register};
 use crate::{Error, ErrorKind, Result};
-
-/// How to collect.
-#[derive(Clone, Debug)]
-pub struct GcRequest {
-    /// A session that registered longer ago than this, by its own clock, is taken for dead and closed, seconds; with 0,
-    /// all are. A younger writer is left alone, and the run ends for now. For liveness only: a writer that lives starts again
-    /// and finds what it had uploaded; a reader loses its hold on a forgotten snapshot.
-    pub fence_after_seconds: u64,
-    /// Sessions that are known to live are not taken for dead, however old they are.
-    pub alive: Alive,
-    /// Only tell what would be condemned.
-    pub dry_run: bool,
-}
-
-/// What a run did.
-#[derive(Clone, Debug, Default)]
-pub struct GcReport {
-    /// The generation that was opened or finished.
-    pub generation: Generation,
-    /// Packs that there were, and their bytes.
-    pub packs: u64,
-    /// Bytes of all packs that there were.
-    pub bytes: u64,
-    /// Snapshots that count.
-    pub snapshots: u64,
-    /// Packs that nobody needed as the run began.
-    pub condemned: u64,
-    /// Bytes of these.
-    pub condemned_bytes: u64,
-    /// Packs that were deleted.
-    pub deleted: u64,
-    /// Bytes of these.
-    pub deleted_bytes: u64,
-    /// Packs that could not be deleted; the next run tries again.
-    pub leftovers: u64,
-    /// Old registrations, outcomes, markers and deltas that were deleted.
-    pub tidied: u64,
-    /// Sessions that were taken for dead and closed.
-    pub fenced: Vec<Sid>,
-    /// Writers that are still at work: nothing is deleted before they are done. The next run goes on here.
-    pub waiting_for: Vec<Sid>,
-    /// The run came to its end.
-    pub done: bool,
-}
 
 /// One run, on what was read at its beginning.
 struct Run<'a> {
@@ -88,13 +50,13 @@ struct Run<'a> {
 /// Finishes the run that is open, or else makes one.
 pub async fn collect(repo: &Repository, request: GcRequest, task: &Task) -> Result<GcReport> {
     let objects = repo.objects();
+    let newest = register::newest_generation(&objects, None).await?;
+    let done = forbidden::find_newest_done(&objects).await?;
     // The list of packs comes before all that says who needs them.
     let packs = list_packs(&objects).await?;
     let mut report = GcReport { packs: packs.len() as u64, ..GcReport::default() };
     report.bytes = packs.values().sum();
     let mut run = Run { repo, objects, task, request, packs, report };
-    let newest = register::newest_generation(&run.objects, None).await?;
-    let done = forbidden::find_newest_done(&run.objects).await?;
     let last = done.as_ref().map_or(Generation::default(), |(g, _)| *g);
     // G0
     let generation = if newest > last { newest } else { Generation(newest.0 + 1) };
@@ -109,7 +71,7 @@ pub async fn collect(repo: &Repository, request: GcRequest, task: &Task) -> Resu
             run.report.condemned_bytes = run.bytes_of(&open.condemned);
             open
         }
-        None => match run.open(generation).await? {
+        None => match run.open(generation, &done).await? {
             Some(open) => open,
             None => return Ok(run.report),
         },
@@ -133,22 +95,37 @@ pub(crate) async fn list_packs(objects: &Objects) -> Result<BTreeMap<PackId, u64
 
 impl Run<'_> {
     /// G1 and G2. `None`: it was only to be told, or nothing is to be condemned.
-    async fn open(&mut self, generation: Generation) -> Result<Option<GcOpen>> {
+    async fn open(&mut self, generation: Generation, last: &GcDone) -> Result<Option<GcOpen>> {
         let sessions = Sessions::list(&self.objects).await?;
         let relocations = Relocations::load_newest(&self.objects).await?;
         let mark = Mark::make(self.repo, &sessions, &relocations, None).await?;
         self.task.check()?;
         let leftovers = records::last_sweep(&self.objects, generation).await?;
-        let condemned = plan::condemn(&self.packs, &mark.live, &sessions.at_work(), &leftovers);
+        let mut condemned = plan::condemn(&self.packs, &mark.live, &sessions.at_work(), &leftovers);
         self.report.snapshots = mark.snapshots.len() as u64;
+        let compacted = self.compact(generation, &mark.live, &sessions, &condemned).await?;
+        condemned.extend(&compacted.packs);
+        condemned.sort_unstable();
         self.report.condemned = condemned.len() as u64;
         self.report.condemned_bytes = self.bytes_of(&condemned);
         if self.request.dry_run || condemned.is_empty() && !sessions.has_left(|s| self.is_dead(s)) {
             self.report.done = !self.request.dry_run;
             return Ok(None);
         }
-        let open = GcOpen { condemned, relocations: Vec::new() };
-        records::create_open(&self.objects, generation, &open).await.map(Some)
+        let open = GcOpen { condemned, relocations: compacted.relocations };
+        let (open, ours) = match records::create_open(&self.objects, generation, &open).await {
+            // What the last run left to tidy needs no room.
+            Err(e) if compact::is_full(&e) => {
+                self.tidy(last).await?;
+                records::create_open(&self.objects, generation, &open).await?
+            }
+            created => created?,
+        };
+        if !ours && self.report.compacted > 0 {
+            self.report.compacted = 0;
+            self.report.compaction_stopped = Some("another collector opened the generation first".to_owned());
+        }
+        Ok(Some(open))
     }
 
     /// G3 to G8.
@@ -175,6 +152,7 @@ impl Run<'_> {
         let done = GcDone { frozen, catalogue, relocations };
         let done = records::create_done(&self.objects, generation, done).await?;
         self.tidy(&done).await?;
+        self.tidy_quarantine().await?;
         self.report.done = true;
         Ok(())
     }

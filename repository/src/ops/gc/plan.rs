@@ -1,12 +1,14 @@
 //! What a run condemns, sweeps and carries on: decisions over what was read, without IO.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use super::alarm;
 use super::live::Live;
 use crate::Result;
 use crate::ids::{PackId, Place, Sid};
 use crate::manifest::gc::{GcOpen, Relocation};
+use crate::manifest::relocation;
+use crate::session::Relocations;
 
 /// G1: packs that nobody needs and nobody is still filling, and what an earlier sweep left.
 pub(super) fn condemn(
@@ -21,11 +23,10 @@ pub(super) fn condemn(
 
 /// G4: the condemned packs of which no live bit is left that the record's own relocations don't cover.
 pub(super) fn sweep(open: &GcOpen, live: &Live) -> Vec<PackId> {
-    let covered: HashSet<Place> =
-        open.relocations.iter().map(|r| Place { pack: r.pack, ordinal: r.ordinal }).collect();
+    let covered = Relocations::merged(&open.relocations);
     let free = |pack: PackId| {
         let needed = live.of(pack).map(|set| set.iter());
-        needed.into_iter().flatten().all(|ordinal| covered.contains(&Place { pack, ordinal }))
+        needed.into_iter().flatten().all(|ordinal| covered.find(Place { pack, ordinal }).is_some())
     };
     open.condemned.iter().copied().filter(|p| free(*p)).collect()
 }
@@ -56,16 +57,19 @@ pub(super) fn merge(
     swept: &[PackId],
     named: &HashSet<PackId>,
 ) -> Vec<Relocation> {
-    let swept: BTreeSet<PackId> = swept.iter().copied().collect();
+    let swept: HashSet<PackId> = swept.iter().copied().collect();
     let new: Vec<Relocation> = open.relocations.iter().copied().filter(|r| swept.contains(&r.pack)).collect();
-    let on: HashMap<Place, Place> =
-        new.iter().map(|r| (Place { pack: r.pack, ordinal: r.ordinal }, r.to)).collect();
-    let old = merged.iter().map(|r| Relocation { to: on.get(&r.to).copied().unwrap_or(r.to), ..*r });
-    let mut out: Vec<Relocation> =
-        old.chain(new.iter().copied()).filter(|r| named.contains(&r.pack)).collect();
-    out.sort_unstable();
-    out.dedup();
-    out
+    let on = Relocations::merged(&new);
+    let mut out = Vec::new();
+    for old in merged.iter().filter(|r| named.contains(&r.pack)) {
+        if on.moves(old.to.pack) {
+            out.extend(old.blobs().map(|(from, to)| Relocation::one(from, on.resolve(to))));
+        } else {
+            out.push(*old);
+        }
+    }
+    out.extend(new.into_iter().filter(|r| named.contains(&r.pack)));
+    relocation::joined(out)
 }
 
 #[cfg(test)]

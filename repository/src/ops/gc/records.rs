@@ -14,21 +14,22 @@ use crate::{Error, ErrorKind, Result};
 /// How a record is written and read.
 type Form<T> = (fn(&T) -> Vec<u8>, fn(&[u8]) -> Result<T, BadRecord>);
 
-/// Creates a record, or reads the one that is there.
+/// Creates a record, or reads the one that is there: false.
 async fn create<T>(
     objects: &Objects,
     generation: Generation,
     record: &str,
     own: T,
     (encode, decode): Form<T>,
-) -> Result<T> {
+) -> Result<(T, bool)> {
     let key = objects.layout.gc(generation, record);
     let sealed = objects.seal(ObjectKind::Gc, &key, &encode(&own));
     match objects.put_own(&key, &sealed).await? {
-        Whose::Ours => Ok(own),
+        Whose::Ours => Ok((own, true)),
         Whose::Others(found) => {
             let plain = objects.unseal(ObjectKind::Gc, &key, &found)?;
-            decode(&plain).context(ErrorKind::Damaged, || format!("read {key}"))
+            let theirs = decode(&plain).context(ErrorKind::Damaged, || format!("read {key}"))?;
+            Ok((theirs, false))
         }
     }
 }
@@ -38,8 +39,12 @@ pub(super) async fn find_open(objects: &Objects, generation: Generation) -> Resu
     find_gc(objects, generation, "open", GcOpen::decode).await
 }
 
-/// G2: opens the generation. Another collector's record counts as well as the own one.
-pub(super) async fn create_open(objects: &Objects, generation: Generation, open: &GcOpen) -> Result<GcOpen> {
+/// G2: opens the generation. Another collector's record counts as well as the own one; then the second is false.
+pub(super) async fn create_open(
+    objects: &Objects,
+    generation: Generation,
+    open: &GcOpen,
+) -> Result<(GcOpen, bool)> {
     if let Some(before) = generation.0.checked_sub(1).filter(|&g| g > 0) {
         let done = find_gc(objects, Generation(before), "done", GcDone::decode).await?;
         if done.is_none() {
@@ -57,12 +62,12 @@ pub(super) async fn create_sweep(
     packs: Vec<PackId>,
 ) -> Result<Vec<PackId>> {
     let sweep = GcSweep { packs };
-    Ok(create(objects, generation, "sweep", sweep, (GcSweep::encode, GcSweep::decode)).await?.packs)
+    Ok(create(objects, generation, "sweep", sweep, (GcSweep::encode, GcSweep::decode)).await?.0.packs)
 }
 
 /// G8.
 pub(super) async fn create_done(objects: &Objects, generation: Generation, done: GcDone) -> Result<GcDone> {
-    create(objects, generation, "done", done, (GcDone::encode, GcDone::decode)).await
+    Ok(create(objects, generation, "done", done, (GcDone::encode, GcDone::decode)).await?.0)
 }
 
 /// What the run before this generation meant to delete. Whatever of it is still there was left over; by induction

@@ -6,31 +6,39 @@ use crate::ids::Sid;
 use crate::layout::ObjectKind;
 use crate::manifest::summary;
 use crate::ops::forget::{Because, forget, unforget};
-use crate::ops::gc::{Alive, GcReport, GcRequest, collect};
+use crate::ops::gc::{Alive, Compaction, GcReport, GcRequest, collect};
 use crate::session::{Session, Who};
 use crate::store::{Crash, Effect, Fault, FaultPlan, FaultStore, Key, StoreErrorKind};
 use futures::TryStreamExt as _;
 
-pub(super) const AT_ONCE: GcRequest =
-    GcRequest { fence_after_seconds: 0, alive: Alive::unknown(), dry_run: false };
-const PATIENT: GcRequest =
-    GcRequest { fence_after_seconds: 1 << 40, alive: Alive::unknown(), dry_run: false };
+pub(super) const AT_ONCE: GcRequest = GcRequest {
+    fence_after_seconds: 0,
+    alive: Alive::unknown(),
+    dry_run: false,
+    compaction: Compaction::NONE,
+};
+pub(super) const PATIENT: GcRequest = GcRequest {
+    fence_after_seconds: 1 << 40,
+    alive: Alive::unknown(),
+    dry_run: false,
+    compaction: Compaction::NONE,
+};
 
-async fn gc(w: &World, request: &GcRequest) -> GcReport {
+pub(super) async fn gc(w: &World, request: &GcRequest) -> GcReport {
     collect(&w.repo, request.clone(), &Task::default()).await.unwrap()
 }
 
-async fn forget_one(w: &World, snapshot: Sid) {
+pub(super) async fn forget_one(w: &World, snapshot: Sid) {
     forget(&w.repo, snapshot, &Because::default()).await.unwrap();
 }
 
-async fn packs(w: &World) -> u64 {
+pub(super) async fn packs(w: &World) -> u64 {
     let listed = w.repo.store.list("default/p/", None).try_collect::<Vec<_>>().await.unwrap();
     listed.len() as u64
 }
 
 /// A volume with this content only, backed up.
-async fn version(w: &World, seed: u64) -> Sid {
+pub(super) async fn version(w: &World, seed: u64) -> Sid {
     let volume = w.volume();
     fs::remove_dir_all(&volume).unwrap();
     fs::create_dir(&volume).unwrap();
@@ -42,7 +50,7 @@ async fn version(w: &World, seed: u64) -> Sid {
 }
 
 /// Every snapshot can be read whole, and there are so many.
-async fn check_all(w: &World, count: usize) {
+pub(super) async fn check_all(w: &World, count: usize) {
     let repo = open(Arc::clone(&w.repo.store)).await;
     let (all, damaged) = snapshots::list(&repo).await.unwrap();
     assert!(damaged.is_empty(), "{damaged:?}");
@@ -240,7 +248,7 @@ async fn what_is_locked_is_left_and_tried_again() {
     check_all(&w, 1).await;
 }
 
-async fn faulty_world() -> (World, Arc<FaultStore>) {
+pub(super) async fn faulty_world() -> (World, Arc<FaultStore>) {
     let memory: Arc<dyn Store> = Arc::new(RemoteStore::memory());
     let faulty = Arc::new(FaultStore::new(memory, FaultPlan::default()));
     (world_on(Arc::clone(&faulty) as Arc<dyn Store>).await, faulty)

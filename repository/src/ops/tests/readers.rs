@@ -6,7 +6,7 @@ use crate::items::BlobFetch as _;
 use crate::layout::ObjectKind;
 use crate::manifest::gc::{GcDone, GcOpen, GcSweep, Relocation};
 use crate::manifest::record::{Outcome, Registration, SessionKind};
-use crate::manifest::summary;
+use crate::manifest::{relocation, summary};
 use crate::ops::reader::Reader;
 use crate::pack::writer::PackBuilder;
 use crate::pack::{PackKind, group};
@@ -145,7 +145,7 @@ impl Collector {
             let first = builder.append(&group::build(&read.blobs, 1));
             for i in (0u32..).take(read.blobs.len()) {
                 let to = Place { pack: builder.id(), ordinal: first + i };
-                moved.push(Relocation { pack, ordinal: read.first_ordinal + i, to });
+                moved.push(Relocation::one(Place { pack, ordinal: read.first_ordinal + i }, to));
             }
         }
         let finished = builder.finish(&repo.keys).unwrap();
@@ -161,6 +161,7 @@ impl Collector {
             relocations.extend(self.copy(*pack).await);
         }
         let condemned = packs.to_vec();
+        let relocations = relocation::joined(relocations);
         self.put("open", GcOpen { condemned, relocations: relocations.clone() }.encode()).await;
         self.put("sweep", GcSweep { packs: packs.to_vec() }.encode()).await;
         for pack in packs {
@@ -175,7 +176,8 @@ impl Collector {
         let names = crate::session::history::list_outcomes(&self.repo.objects()).await.unwrap();
         let mut catalogue: Vec<_> = names.into_iter().filter(|(g, _)| *g <= frozen).collect();
         catalogue.sort();
-        self.put("done", GcDone { frozen, catalogue, relocations }.encode()).await;
+        self.put("done", GcDone { frozen, catalogue, relocations: relocation::joined(relocations) }.encode())
+            .await;
     }
 }
 

@@ -12,7 +12,7 @@ fn place(n: u8, ordinal: u32) -> Place {
 }
 
 fn moved(from: u8, ordinal: u32, to: u8) -> Relocation {
-    Relocation { pack: pack(from), ordinal, to: place(to, ordinal) }
+    Relocation::one(place(from, ordinal), place(to, ordinal))
 }
 
 fn live(places: &[(u8, u32)]) -> Live {
