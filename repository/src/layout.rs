@@ -178,6 +178,20 @@ impl Layout {
         parse_moment(key.as_str().strip_prefix(&self.proofs())?)
     }
 
+    /// A part of a GC record that is large (`open`, `sweep`, `done`), or of a `catalogue`.
+    #[must_use]
+    pub fn gc_part(&self, generation: Generation, of: &str, name: [u8; 8]) -> Key {
+        self.gc(generation, &format!("{of}-{}", hex(&name)))
+    }
+
+    /// Takes the key of such a part apart; `None` for anything else.
+    #[must_use]
+    pub fn parse_gc_part<'k>(&self, key: &'k Key) -> Option<(Generation, &'k str, [u8; 8])> {
+        let (generation, name) = self.parse_gc(key)?;
+        let (of, name) = name.split_once('-')?;
+        Some((generation, of, parse_hex(name)?))
+    }
+
     /// Takes a pack's key apart; `None` for anything else.
     #[must_use]
     pub fn parse_pack(&self, key: &Key) -> Option<PackId> {

@@ -168,3 +168,17 @@ pub const COPY_ZSTD_LEVEL: i32 = 3;
 pub const MERGE_PACKS_MIN: usize = 8;
 /// Smaller packs count as this small: below it, requests cost more than bytes.
 pub const MERGE_BYTES_MIN: u64 = 64 << 10;
+/// A GC record above this lies in parts of this size: readers hold a part at a time, and none nears `OBJECT_BYTES_MAX`.
+pub const GC_RECORD_BYTES: usize = 4 << 20;
+/// Parts of one GC record: 1 GiB, the relocations of a hundred million scattered blobs.
+pub const GC_RECORD_PARTS_MAX: usize = 256;
+/// A part of a collector's catalogue is closed at this size.
+pub const CATALOGUE_PART_BYTES: usize = 8 << 20;
+/// Parts of a catalogue that are fetched at once.
+pub const CATALOGUE_FETCHES: usize = 4;
+/// Outcomes that a collector reads before it puts them into its catalogue, as what they need in its own encoding: enough
+/// that neighbours in time mostly come together.
+pub const CATALOGUE_BATCH_BYTES: usize = 32 << 20;
+/// A run that had to read so many outcomes writes its catalogue though it has nothing to condemn, so that the next one does not
+/// read them again: a request each, against some ten for a generation.
+pub const CATALOGUE_OUTCOMES_MAX: usize = 1000;

@@ -5,7 +5,7 @@ use prost::Message as _;
 use super::BadRecord;
 use super::relocation;
 pub use super::relocation::Relocation;
-use super::wire::{WireDone, WireOpen, WireQuarantine, WireSweep, array, generation};
+use super::wire::{WireDone, WireOpen, WireQuarantine, WireSplit, WireSweep, array, generation};
 use crate::ids::{Generation, PackId, Sid};
 
 /// `g/<gen>/open`: begins a generation.
@@ -33,6 +33,29 @@ pub struct GcDone {
     pub catalogue: Vec<(Generation, Sid)>,
     /// Relocations of all runs that are still needed.
     pub relocations: Vec<Relocation>,
+    /// The parts of the collectors' catalogue, in order. Only collectors read them.
+    pub parts: Vec<PartName>,
+}
+
+/// The random part of a part's name.
+pub type PartName = [u8; 8];
+
+/// What is stored in the place of a record that lies in parts.
+#[must_use]
+pub fn encode_split(parts: &[PartName]) -> Vec<u8> {
+    WireSplit { parts: parts.concat() }.encode_to_vec()
+}
+
+/// The parts that a stored record lies in, in order; `None` if it is the record itself.
+pub fn decode_split(bytes: &[u8]) -> Result<Option<Vec<PartName>>, BadRecord> {
+    let wire = WireSplit::decode(bytes).map_err(|_| BadRecord("GC record"))?;
+    let parts = decode_parts(&wire.parts)?;
+    Ok(Some(parts).filter(|parts| !parts.is_empty()))
+}
+
+fn decode_parts(bytes: &[u8]) -> Result<Vec<PartName>, BadRecord> {
+    let (parts, rest) = bytes.as_chunks::<8>();
+    if rest.is_empty() { Ok(parts.to_vec()) } else { Err(BadRecord("names of parts")) }
 }
 
 /// `q/<pack>-<random>`: damaged blobs.
@@ -97,7 +120,8 @@ impl GcDone {
             catalogue.extend_from_slice(&sid.0);
         }
         let relocations = relocation::encode(&self.relocations);
-        WireDone { frozen: self.frozen.0, catalogue, relocations }.encode_to_vec()
+        let parts = self.parts.concat();
+        WireDone { frozen: self.frozen.0, catalogue, relocations, parts }.encode_to_vec()
     }
 
     /// Reads what [`GcDone::encode`] wrote.
@@ -116,7 +140,8 @@ impl GcDone {
         if !catalogue.is_sorted() || catalogue.last().is_some_and(|(g, _)| *g > frozen) {
             return Err(BadRecord("catalogue: out of order"));
         }
-        Ok(Self { frozen, catalogue, relocations: relocation::decode(&wire.relocations)? })
+        let relocations = relocation::decode(&wire.relocations)?;
+        Ok(Self { frozen, catalogue, relocations, parts: decode_parts(&wire.parts)? })
     }
 
     /// True if a commit of this session is void: its generation is frozen, and the catalogue lacks it (rule W7).

@@ -9,6 +9,7 @@ use crate::env::Timestamp;
 use crate::ids::{BlobRef, RepoId, Sid};
 
 pub mod audit;
+pub mod catalogue;
 pub mod gc;
 pub mod record;
 pub mod relocation;

@@ -1,6 +1,6 @@
 //! Every record comes back as it was; no damaged one panics or passes for the same.
 
-use super::gc::{GcDone, GcOpen, GcSweep, Quarantine, Relocation};
+use super::gc::{GcDone, GcOpen, GcSweep, Quarantine, Relocation, decode_split, encode_split};
 use super::record::{Outcome, Registration, SessionKind};
 use super::summary::{self, SummaryBuilder};
 use super::{BadRecord, CopiedFrom, Manifest, Summary};
@@ -109,8 +109,13 @@ fn gc_records() {
     let sweep = GcSweep { packs: vec![pack(1).id] };
     check(&sweep, &sweep.encode(), GcSweep::decode);
     let catalogue = vec![(Generation(0), Sid([5; 16])), (Generation(2), Sid([1; 16]))];
-    let done = GcDone { frozen: Generation(2), catalogue, relocations };
+    let parts = vec![[1; 8], [2; 8]];
+    let done = GcDone { frozen: Generation(2), catalogue, relocations, parts: parts.clone() };
     check(&done, &done.encode(), GcDone::decode);
+    for record in [open.encode(), sweep.encode(), done.encode(), Vec::new()] {
+        assert_eq!(decode_split(&record), Ok(None));
+    }
+    assert_eq!(decode_split(&encode_split(&parts)), Ok(Some(parts)));
     let quarantine = Quarantine { pack: pack(4).id, ordinals: vec![0, 5, 1000] };
     check(&quarantine, &quarantine.encode(), Quarantine::decode);
 }
@@ -172,7 +177,7 @@ fn audit_records() {
 #[test]
 fn void_is_what_is_frozen_and_not_in_the_catalogue() {
     let catalogue = vec![(Generation(0), Sid([5; 16])), (Generation(2), Sid([1; 16]))];
-    let done = GcDone { frozen: Generation(2), catalogue, relocations: Vec::new() };
+    let done = GcDone { frozen: Generation(2), catalogue, relocations: Vec::new(), parts: Vec::new() };
     assert!(!done.is_void(Generation(2), Sid([1; 16])));
     assert!(done.is_void(Generation(1), Sid([1; 16])));
     assert!(!done.is_void(Generation(3), Sid([8; 16])));
@@ -184,7 +189,7 @@ fn catalogues_out_of_order_or_beyond_the_frozen_generation_are_refused() {
         vec![(Generation(1), Sid([5; 16])), (Generation(0), Sid([1; 16]))],
         vec![(Generation(3), Sid([1; 16]))],
     ] {
-        let done = GcDone { frozen: Generation(2), catalogue, relocations: Vec::new() };
+        let done = GcDone { frozen: Generation(2), catalogue, relocations: Vec::new(), parts: Vec::new() };
         assert!(GcDone::decode(&done.encode()).is_err());
     }
 }

@@ -133,6 +133,15 @@ pub(super) struct WireDone {
     pub(super) catalogue: Vec<u8>,
     #[prost(bytes = "vec", tag = "3")]
     pub(super) relocations: Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) parts: Vec<u8>,
+}
+
+/// Stands for a GC record that lies in parts, 8 bytes a name. No record has this field.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct WireSplit {
+    #[prost(bytes = "vec", tag = "15")]
+    pub(super) parts: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -14,6 +14,7 @@ use crate::ids::DomainName;
 use crate::keys::Credential;
 use crate::store::{CountedStore, Counts, Op, RemoteStore, Store};
 
+mod catalogue;
 mod changes;
 mod compaction;
 mod copy;

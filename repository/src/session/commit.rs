@@ -54,9 +54,9 @@ impl Session {
         }
         // A collector that deleted the ABORTED with which it had fenced this session made room for our outcome: but
         // not before its `done` said that nothing of this generation counts but what it names.
-        let done = forbidden::find_newest_done(&self.objects).await?;
+        let done = forbidden::find_done_that_freezes(&self.objects, self.generation).await?;
         match done {
-            Some((_, done)) if done.is_void(self.generation, self.sid) => {
+            Some(done) if done.is_void(self.generation, self.sid) => {
                 Ok(Commit::Fenced(format!("generation {} is frozen", self.generation)))
             }
             _ => Ok(Commit::Committed),

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
+use super::parts;
 use super::relocations::Relocations;
 use crate::error::Context as _;
 use crate::ids::{Generation, PackId, Place};
@@ -46,19 +47,41 @@ pub(crate) async fn find_gc<T>(
 ) -> Result<Option<T>> {
     let key = objects.layout.gc(generation, record);
     let Some(plain) = objects.find(ObjectKind::Gc, &key).await? else { return Ok(None) };
+    let plain = parts::whole(objects, generation, record, plain).await?;
     decode(&plain).map(Some).context(ErrorKind::Damaged, || format!("read {key}"))
 }
 
 /// The newest `done` record, by listing.
 pub(crate) async fn find_newest_done(objects: &Objects) -> Result<Option<(Generation, GcDone)>> {
-    let keys = objects.list(&objects.layout.folder(ObjectKind::Gc), None).await?;
-    let done = keys.iter().rev().find_map(|k| match objects.layout.parse_gc(k) {
-        Some((generation, "done")) => Some(generation),
-        _ => None,
-    });
-    let Some(generation) = done else { return Ok(None) };
-    let record = find_gc(objects, generation, "done", GcDone::decode).await?;
-    Ok(record.map(|r| (generation, r)))
+    newest_done_after(objects, None).await
+}
+
+/// The newest `done` record if it freezes this generation: that of n freezes those before n. Mostly one listing of what is
+/// new since the session began, and nothing to read.
+pub(crate) async fn find_done_that_freezes(
+    objects: &Objects,
+    generation: Generation,
+) -> Result<Option<GcDone>> {
+    let own = objects.layout.gc(generation, "sweep");
+    let found = newest_done_after(objects, Some(&own)).await?;
+    Ok(found.map(|(_, done)| done).filter(|done| done.frozen >= generation))
+}
+
+async fn newest_done_after(objects: &Objects, after: Option<&Key>) -> Result<Option<(Generation, GcDone)>> {
+    let mut tried = None;
+    loop {
+        let keys = objects.list(&objects.layout.folder(ObjectKind::Gc), after).await?;
+        let done = keys.iter().rev().find_map(|k| match objects.layout.parse_gc(k) {
+            Some((generation, "done")) => Some(generation),
+            _ => None,
+        });
+        let Some(generation) = done else { return Ok(None) };
+        match find_gc(objects, generation, "done", GcDone::decode).await {
+            // Two runs later the parts of a large record go; then there is a newer one.
+            Err(e) if e.kind() == ErrorKind::NotFound && tried != done => tried = done,
+            read => return Ok(read?.map(|record| (generation, record))),
+        }
+    }
 }
 
 /// All that W4 reads for a session registered in `generation`.

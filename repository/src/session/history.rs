@@ -89,10 +89,13 @@ async fn list_both(objects: &Objects) -> Result<(Vec<Name>, Vec<Name>)> {
     let keys = objects.list(&objects.layout.folder(ObjectKind::Outcome), None).await?;
     let forgotten = objects.list(&objects.layout.folder(ObjectKind::Forget), None).await?;
     let forgotten: HashSet<_> = forgotten.iter().filter_map(|k| parse(ObjectKind::Forget, k)).collect();
-    let done = forbidden::find_newest_done(objects).await?.map(|(_, done)| done);
-    let named = keys.iter().filter_map(|k| parse(ObjectKind::Outcome, k));
+    let named = || keys.iter().filter_map(|k| parse(ObjectKind::Outcome, k));
+    let done = match named().next() {
+        Some((oldest, _)) => forbidden::find_done_that_freezes(objects, oldest).await?,
+        None => None,
+    };
     let counts = |&(g, s): &Name| !done.as_ref().is_some_and(|d| d.is_void(g, s));
-    Ok(named.filter(counts).partition(|name| !forgotten.contains(name)))
+    Ok(named().filter(counts).partition(|name| !forgotten.contains(name)))
 }
 
 /// Reads outcomes, several at once, in the order of their names.

@@ -8,6 +8,7 @@ mod commit;
 mod existence;
 pub(crate) mod forbidden;
 pub mod history;
+pub(crate) mod parts;
 pub(crate) mod register;
 mod relocations;
 mod writer;

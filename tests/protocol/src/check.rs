@@ -55,7 +55,16 @@ pub(crate) fn fault(config: &Config, state: &State) -> Option<String> {
     snapshots(config, state)
         .or_else(|| claims(config, state))
         .or_else(|| reading(config, state))
+        .or_else(|| parts(state))
         .or_else(work)
+}
+
+/// What the newest `done` names is there, and what the one before it names, which somebody may be reading.
+fn parts(state: &State) -> Option<String> {
+    let read = state.done.saturating_sub(1)..=state.done;
+    read.map(|g| state.dones[usize::from(g)].part)
+        .find(|&part| part != NONE && !holds(state.parts.into(), part))
+        .map(|part| format!("part {part}, which a done record names, is gone"))
 }
 
 /// Every snapshot that is listed can be read, and a new one never rests on what is known to be damaged.

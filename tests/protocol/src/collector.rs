@@ -3,7 +3,7 @@
 use crate::config::{Config, Feature, Mutation};
 use crate::state::{
     BLOBS, COPIES, Collector, CollectorStep, Done, GENERATIONS, Label, Moves, NONE, Open, Packs, READER_SID,
-    Sids, State, Steps, View, holds, members, one,
+    Sids, State, Steps, View, holds, members, one, part_of,
 };
 
 /// What each collector may do next.
@@ -42,8 +42,9 @@ impl Turn<'_> {
             At::RemarkReaders => self.mark_readers(n - 1, At::Sweep, out),
             At::Sweep => self.sweep(out),
             At::Delete => self.delete(out),
-            At::Catalogue => self.mark("G8 catalogue for", n - 1, At::CatalogueReaders, At::Done, out),
-            At::CatalogueReaders => self.mark_readers(n - 1, At::Done, out),
+            At::Catalogue => self.mark("G8 catalogue for", n - 1, At::CatalogueReaders, At::PutPart, out),
+            At::CatalogueReaders => self.mark_readers(n - 1, At::PutPart, out),
+            At::PutPart => self.put_part(out),
             At::Done => self.done(out),
         }
     }
@@ -271,10 +272,25 @@ impl Turn<'_> {
         }
     }
 
+    /// G8: what `done` will name.
+    fn put_part(&self, out: &mut Steps) {
+        if !self.config.has(Feature::Parts) {
+            self.done(out);
+            return;
+        }
+        let part = part_of(self.me.generation, self.j);
+        let change = |me: &mut Collector, state: &mut State| {
+            state.parts |= 1 << part;
+            me.step = CollectorStep::Done;
+        };
+        self.go("G8 put part", part.into(), change, out);
+    }
+
     /// G8.
     fn done(&self, out: &mut Steps) {
         let n = self.me.generation;
-        let record = Done { catalogue: self.me.live, moves: self.merged() };
+        let part = if self.config.has(Feature::Parts) { part_of(n, self.j) } else { NONE };
+        let record = Done { catalogue: self.me.live, moves: self.merged(), part };
         let change = |me: &mut Collector, state: &mut State| {
             if state.done + 1 == n {
                 state.dones[usize::from(n)] = record;

@@ -37,6 +37,8 @@ pub enum Feature {
     Patient = 1 << 10,
     /// Writers' packs hold both blobs, not just the one that their session wants.
     FullPacks = 1 << 11,
+    /// `done` names a part that is put before it; parts that nobody names are tidied.
+    Parts = 1 << 12,
 }
 
 /// One rule changed or left out: each must lose something, or the rule is not needed.
@@ -88,6 +90,10 @@ pub enum Mutation {
     NoCompose,
     /// G1: what earlier sweeps left is not condemned again.
     LeftoversForgotten,
+    /// Parts of a generation that is not done are tidied too.
+    PartsTidiedEarly,
+    /// Parts of the `done` record before the last are tidied at once.
+    LastPartsTidied,
     /// W7: any outcome that is there already is taken for the own one.
     BlindRetry,
     /// The undo of a forgetting takes the manifest's packs as they are.

@@ -51,6 +51,8 @@ pub(crate) struct Done {
     pub catalogue: Sids,
     /// Relocations still needed, followed to their end.
     pub moves: [Moves; GENERATIONS],
+    /// The part that it names.
+    pub part: u8,
 }
 
 /// What is stored under one sid.
@@ -216,6 +218,7 @@ pub(crate) enum CollectorStep {
     /// G8: outcomes and markers, then readers.
     Catalogue,
     CatalogueReaders,
+    PutPart,
     Done,
 }
 
@@ -239,6 +242,11 @@ impl Writer {
     pub(crate) fn sid(&self, w: usize) -> u8 {
         sid_of(w, self.attempt)
     }
+}
+
+/// The part that a collector writes for a generation's `done`.
+pub(crate) fn part_of(generation: u8, collector: u8) -> u8 {
+    2 * (generation - 1) + collector
 }
 
 /// The sid of a writer's attempt.
@@ -266,6 +274,8 @@ pub(crate) struct State {
     pub packs: Packs,
     /// Packs that ever were.
     pub ever: Packs,
+    /// Parts that there are: one for each generation and collector.
+    pub parts: u8,
     /// Which blobs collectors' packs hold.
     pub copies: [u8; PACKS - COPIES],
     /// A relocation outside `open`: only where that rule is changed.
@@ -286,7 +296,7 @@ impl State {
     /// One snapshot of one blob, nobody at work yet.
     pub(crate) fn new() -> Self {
         let open = Open { condemned: 0, moves: Moves::NONE };
-        let done = Done { catalogue: 0, moves: [Moves::NONE; GENERATIONS] };
+        let done = Done { catalogue: 0, moves: [Moves::NONE; GENERATIONS], part: NONE };
         let mut sids = [Sid::new(); SIDS];
         sids[0].register(0);
         sids[0].commit(0);
@@ -310,6 +320,7 @@ impl State {
             dones: [done; GENERATIONS],
             packs: 1,
             ever: 1,
+            parts: 0,
             copies: [0; PACKS - COPIES],
             loose: Moves::NONE,
             damaged: false,

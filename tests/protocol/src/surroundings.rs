@@ -1,13 +1,16 @@
 //! What others do at any time: forget, tidy up what a `done` froze, damage.
 
 use crate::config::{Config, Feature, Mutation};
-use crate::state::{Label, NONE, READER_SID, State, Steps, holds};
+use crate::state::{Label, NONE, READER_SID, State, Steps, holds, members};
 
 /// What may happen next.
 pub(crate) fn steps(config: &Config, state: &State, out: &mut Steps) {
     forget(config, state, out);
     if config.has(Feature::Tidy) {
         tidy(config, state, out);
+    }
+    if config.has(Feature::Parts) {
+        tidy_parts(config, state, out);
     }
     if config.has(Feature::Damage) {
         damage(state, out);
@@ -48,6 +51,26 @@ fn tidy(config: &Config, state: &State, out: &mut Steps) {
         }
         if sid.marked() {
             tidied("delete the marker of", &|s| s.delete_marker());
+        }
+    }
+}
+
+/// Of the newest `done`, parts that it does not name; of the one before it nothing, since a collector that began earlier may
+/// still read what that one names; of older ones all. Whoever is not done yet may be about to name its part.
+fn tidy_parts(config: &Config, state: &State, out: &mut Steps) {
+    for part in members(state.parts.into()) {
+        let generation = part / 2 + 1;
+        let goes = if generation > state.done {
+            config.lacks(Mutation::PartsTidiedEarly)
+        } else if generation == state.done {
+            state.dones[usize::from(generation)].part != part
+        } else {
+            generation + 1 < state.done || config.lacks(Mutation::LastPartsTidied)
+        };
+        if goes {
+            let mut next = *state;
+            next.parts &= !(1 << part);
+            out.push((Label("delete part", NONE, part), next));
         }
     }
 }

@@ -3,7 +3,7 @@
 //! With `HOLDFAST_SOAK=1` the wider searches run too: minutes, and some gigabytes of memory.
 
 use protocol::Feature::{
-    Compaction, Crash, Damage, ForgetAll, Lock, LostReplies, Parent, Patient, Rebase, Retry, Tidy,
+    Compaction, Crash, Damage, ForgetAll, Lock, LostReplies, Parent, Parts, Patient, Rebase, Retry, Tidy,
 };
 use protocol::Role::{Backup, Undo};
 use protocol::{Config, Goal, Outcome, reach, search};
@@ -55,6 +55,12 @@ fn catalogue_and_void_commits() {
     holds("with a parent", &Config::new(&[X, X], 1, 1).with(&[Tidy, Parent]));
     holds("forgotten", &Config::new(&[X], 1, 3).with(&[Tidy, ForgetAll, Parent]));
     holds("undone", &Config::new(&[Undo], 1, 3).with(&[Tidy, Compaction, Rebase]));
+}
+
+#[test]
+fn parts_of_records() {
+    holds("parts", &Config::new(&[], 2, 3).with(&[Parts]));
+    holds("parts of who crashes", &Config::new(&[], 2, 2).with(&[Parts, Crash, Tidy]));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Each rule is needed: with any single one changed, something is lost, and the search finds it.
 
 use protocol::Feature::{
-    Compaction, Damage, ForgetAll, FullPacks, Lock, LostReplies, Parent, Patient, Rebase, Tidy,
+    Compaction, Damage, ForgetAll, FullPacks, Lock, LostReplies, Parent, Parts, Patient, Rebase, Tidy,
 };
 use protocol::Mutation::{self, *};
 use protocol::Role::{Backup, Undo};
@@ -58,6 +58,12 @@ fn of_readers() {
     fails(ReadersBeforeMarkers, &reader);
     fails(CatalogueWithoutHeld, &reader.clone().with(&[Tidy]));
     fails(TidyOpenReaders, &reader.with(&[Tidy]));
+}
+
+#[test]
+fn of_parts() {
+    fails(PartsTidiedEarly, &Config::new(&[], 1, 1).with(&[Parts]));
+    fails(LastPartsTidied, &Config::new(&[], 1, 2).with(&[Parts]));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::request::Compaction;
 use crate::ids::PackId;
 use crate::limits::{MERGE_BYTES_MIN, MERGE_PACKS_MIN, META_PACK_BODY_BYTES, PACK_BODY_BYTES};
+use crate::manifest::catalogue::PackFacts;
 use crate::pack::PackKind;
 
 /// A pack of which something is live.
@@ -35,7 +36,13 @@ impl Looked {
         self.body_bytes.saturating_sub(self.live_bytes)
     }
 
-    fn is_thin(&self, percent: u8) -> bool {
+    /// What is worth keeping of it for the next run.
+    pub(super) fn facts(&self, live_blobs: u64) -> PackFacts {
+        let Self { kind, epoch, body_bytes, live_bytes, live_plain, .. } = *self;
+        PackFacts { kind, epoch, body_bytes, live_blobs, live_bytes, live_plain }
+    }
+
+    pub(super) fn is_thin(&self, percent: u8) -> bool {
         u128::from(self.live_bytes) * 100 < u128::from(self.body_bytes) * u128::from(percent)
     }
 

@@ -19,6 +19,7 @@ use super::request::Compaction;
 use super::sessions::Sessions;
 use crate::ids::{Generation, PackId, Sid};
 use crate::limits::RECORD_FETCHES;
+use crate::manifest::catalogue::PackFacts;
 use crate::manifest::gc::Relocation;
 use crate::manifest::relocation;
 use crate::manifest::summary::OrdinalSet;
@@ -49,6 +50,23 @@ pub(super) fn measure(pack: PackId, bytes: u64, is: &Described, live: &OrdinalSe
     }
     let (kind, epoch, body_bytes) = (is.kind, is.epoch, is.footer.body_len());
     Looked { pack, bytes, kind, epoch, body_bytes, live_bytes, live_plain }
+}
+
+/// What an earlier look says, if that is enough: nothing changed, or so little that the pack can't be thin now. Blobs differ in
+/// size, so that a tenth of the pack is left as a margin.
+fn known(
+    facts: Option<PackFacts>,
+    pack: PackId,
+    bytes: u64,
+    live: &OrdinalSet,
+    percent: u8,
+) -> Option<Looked> {
+    let PackFacts { kind, epoch, body_bytes, live_blobs, live_bytes, live_plain } = facts?;
+    let count = live.len();
+    let scaled = |n: u64| u64::try_from(u128::from(n) * u128::from(count) / u128::from(live_blobs.max(1)));
+    let (live_bytes, live_plain) = (scaled(live_bytes).ok()?.min(body_bytes), scaled(live_plain).ok()?);
+    let looked = Looked { pack, bytes, kind, epoch, body_bytes, live_bytes, live_plain };
+    (count == live_blobs || !looked.is_thin(percent.saturating_add(10))).then_some(looked)
 }
 
 impl Run<'_> {
@@ -99,7 +117,7 @@ impl Run<'_> {
 
     /// Reads the footers of packs that may be worth copying, the most promising first, with at most half of the budget.
     async fn look(
-        &self,
+        &mut self,
         packs: BTreeMap<PackId, u64>,
         live: &Live,
         how: &Compaction,
@@ -108,8 +126,14 @@ impl Run<'_> {
         if how.live_percent_below == 0 && how.reencrypt_below_epoch.is_none() {
             return Ok(Vec::new());
         }
-        let mut order: Vec<(u64, PackId, u64)> =
-            packs.into_iter().map(|(p, bytes)| (live.waste_of(p, bytes), p, bytes)).collect();
+        let (mut looked, mut order) = (Vec::new(), Vec::new());
+        for (pack, bytes) in packs {
+            let Some(needed) = live.of(pack) else { continue };
+            match known(self.catalogue.facts(pack), pack, bytes, needed, how.live_percent_below) {
+                Some(known) => looked.push(known),
+                None => order.push((live.waste_of(pack, bytes), pack, bytes)),
+            }
+        }
         order.sort_unstable_by(|a, b| b.cmp(a));
         let most = usize::try_from(budget.requests / 2).unwrap_or(usize::MAX);
         order.truncate(most);
@@ -120,11 +144,14 @@ impl Run<'_> {
             async move { (pack, bytes, reader.describe(pack).await) }
         }))
         .buffered(RECORD_FETCHES);
-        let mut looked = Vec::new();
         while let Some((pack, bytes, described)) = reads.next().await {
             self.task.check()?;
             match (described, live.of(pack)) {
-                (Ok(is), Some(live)) => looked.push(measure(pack, bytes, &is, live)),
+                (Ok(is), Some(live)) => {
+                    let one = measure(pack, bytes, &is, live);
+                    self.catalogue.set_facts(pack, one.facts(live.len()));
+                    looked.push(one);
+                }
                 (Err(e), _) if !is_damage(&e) => return Err(e),
                 // Verify finds it, or it went meanwhile: no business of a copy.
                 (Err(e), _) => {

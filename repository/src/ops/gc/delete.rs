@@ -1,18 +1,19 @@
 //! G7 and what may go after G8. Deleting what is gone already is no error: several collectors may be at it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt as _, stream};
 
 use super::Run;
+use super::catalogue::CATALOGUE;
 use super::sessions::Sessions;
 use crate::error::Context as _;
-use crate::ids::{PackId, Sid};
+use crate::ids::{Generation, PackId, Sid};
 use crate::layout::ObjectKind;
 use crate::limits::RECORD_FETCHES;
-use crate::manifest::gc::GcDone;
-use crate::session::forbidden;
+use crate::manifest::gc::{GcDone, PartName};
 use crate::session::history::Name;
+use crate::session::{forbidden, parts};
 use crate::store::{Key, StoreErrorKind};
 use crate::{ErrorKind, Result};
 
@@ -47,7 +48,8 @@ impl Run<'_> {
 
     /// What the frozen generations hold and the catalogue does not name: closed registrations first, then outcomes,
     /// then markers; and deltas of sessions that have no pack left.
-    pub(super) async fn tidy(&mut self, done: &GcDone) -> Result<()> {
+    pub(super) async fn tidy(&mut self, generation: Generation, done: &GcDone) -> Result<()> {
+        self.tidy_parts(generation, done).await?;
         let kept: HashSet<Name> = done.catalogue.iter().copied().collect();
         let goes = |name: &&Name| name.0 <= done.frozen && !kept.contains(name);
         let sessions = Sessions::list(&self.objects).await?;
@@ -70,6 +72,45 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Parts that no record of a finished generation names, and those of the catalogues and `done` records before the last
+    /// one: somebody who began before this run may still read the last one's.
+    async fn tidy_parts(&mut self, generation: Generation, done: &GcDone) -> Result<()> {
+        let layout = &self.objects.layout;
+        let keys = self.objects.list(&layout.folder(ObjectKind::Gc), None).await?;
+        let mut named: HashMap<(Generation, String), HashSet<PartName>> = HashMap::new();
+        let mut unnamed = Vec::new();
+        for key in &keys {
+            let Some((of_generation, of, name)) = layout.parse_gc_part(key) else { continue };
+            let is_last = of_generation.0 + 1 == generation.0;
+            let goes = match of {
+                _ if of_generation > generation => false,
+                CATALOGUE if of_generation == generation => !done.parts.contains(&name),
+                CATALOGUE => !is_last,
+                "done" if of_generation < generation && !is_last => true,
+                "open" | "sweep" | "done" => {
+                    let record = (of_generation, of.to_owned());
+                    if !named.contains_key(&record) {
+                        let names = self.parts_of(of_generation, of).await?;
+                        named.insert(record.clone(), names);
+                    }
+                    !named[&record].contains(&name)
+                }
+                _ => false,
+            };
+            if goes {
+                unnamed.push(key.clone());
+            }
+        }
+        self.delete_all(unnamed).await.map(drop)
+    }
+
+    /// The parts that a record names.
+    async fn parts_of(&self, generation: Generation, of: &str) -> Result<HashSet<PartName>> {
+        let key = self.objects.layout.gc(generation, of);
+        let plain = self.objects.find(ObjectKind::Gc, &key).await?.unwrap_or_default();
+        Ok(parts::named(&self.objects, generation, of, &plain)?.into_iter().collect())
     }
 
     /// Quarantine records of packs that are gone: nothing comes back under their names.

@@ -1,9 +1,10 @@
 //! Which blobs of which packs are needed: one bit a blob, for any number of snapshots.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::ids::{PackId, Place};
-use crate::manifest::summary::{OrdinalSet, PackUse};
+use crate::manifest::summary::OrdinalSet;
 use crate::session::Relocations;
 
 /// The live bits.
@@ -16,16 +17,22 @@ impl Live {
         self.0.entry(place.pack).or_default().insert(place.ordinal);
     }
 
-    /// Adds what a summary needs of a pack, where it is now.
-    pub(super) fn add_use(&mut self, needed: &PackUse, relocations: &Relocations) {
-        let pack = needed.pack.id;
+    /// Adds what is needed of a pack, where it is now.
+    pub(super) fn add_set(&mut self, pack: PackId, needed: OrdinalSet, relocations: &Relocations) {
         if relocations.moves(pack) {
-            for ordinal in needed.ordinals.iter() {
+            for ordinal in needed.iter() {
                 self.add(relocations.resolve(Place { pack, ordinal }));
             }
-        } else {
-            let set = self.0.entry(pack).or_default();
-            needed.ordinals.runs().for_each(|(start, n)| set.insert_run(start, n));
+            return;
+        }
+        match self.0.entry(pack) {
+            Entry::Vacant(slot) => {
+                slot.insert(needed);
+            }
+            Entry::Occupied(slot) => {
+                let set = slot.into_mut();
+                needed.runs().for_each(|(start, n)| set.insert_run(start, n));
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 //! anything: it might need anything.
 
 mod alive;
+mod catalogue;
 mod choose;
 mod compact;
 mod copy;
@@ -17,22 +18,26 @@ mod records;
 mod repair;
 mod request;
 mod sessions;
+mod usage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use futures::TryStreamExt as _;
 
 pub use alive::Alive;
-use mark::Mark;
 pub use request::{Compaction, GcReport, GcRequest};
 use sessions::{OpenSession, Sessions};
+pub use usage::{SnapshotUsage, Usage, VolumeUsage, usage};
 
 use crate::error::Context as _;
 use crate::ids::{Generation, PackId};
 use crate::index::objects::Objects;
 use crate::layout::ObjectKind;
-use crate::manifest::gc::{GcDone, GcOpen};
+use crate::limits::CATALOGUE_OUTCOMES_MAX;
+use crate::manifest::catalogue::Catalogue;
+use crate::manifest::gc::{GcDone, GcOpen, PartName};
 use crate::ops::{Repository, Task};
+use crate::session::history::Name;
 use crate::session::{Relocations, forbidden, register};
 use crate::{Error, ErrorKind, Result};
 
@@ -44,6 +49,11 @@ struct Run<'a> {
     request: GcRequest,
     /// Packs and their sizes.
     packs: BTreeMap<PackId, u64>,
+    /// What snapshots need, as far as it was read.
+    catalogue: Catalogue,
+    /// Outcomes that were read and are no snapshots.
+    ended: HashSet<Name>,
+    outcomes_read: usize,
     report: GcReport,
 }
 
@@ -54,14 +64,13 @@ pub async fn collect(repo: &Repository, request: GcRequest, task: &Task) -> Resu
     let done = forbidden::find_newest_done(&objects).await?;
     // The list of packs comes before all that says who needs them.
     let packs = list_packs(&objects).await?;
-    let mut report = GcReport { packs: packs.len() as u64, ..GcReport::default() };
-    report.bytes = packs.values().sum();
-    let mut run = Run { repo, objects, task, request, packs, report };
+    let mut run = Run::new(repo, request, task, packs);
     let last = done.as_ref().map_or(Generation::default(), |(g, _)| *g);
     // G0
     let generation = if newest > last { newest } else { Generation(newest.0 + 1) };
     run.report.generation = generation;
     let done = done.map(|(_, record)| record).unwrap_or_default();
+    run.catalogue = catalogue::load(&run.objects, last, &done.parts).await?;
     if !run.request.dry_run {
         run.close_dead_readers().await?;
     }
@@ -93,12 +102,22 @@ pub(crate) async fn list_packs(objects: &Objects) -> Result<BTreeMap<PackId, u64
     Ok(packs)
 }
 
+impl<'a> Run<'a> {
+    fn new(repo: &'a Repository, request: GcRequest, task: &'a Task, packs: BTreeMap<PackId, u64>) -> Self {
+        let bytes = packs.values().sum();
+        let report = GcReport { packs: packs.len() as u64, bytes, ..GcReport::default() };
+        let (catalogue, ended) = (Catalogue::default(), HashSet::new());
+        let objects = repo.objects();
+        Self { repo, objects, task, request, packs, catalogue, ended, outcomes_read: 0, report }
+    }
+}
+
 impl Run<'_> {
     /// G1 and G2. `None`: it was only to be told, or nothing is to be condemned.
     async fn open(&mut self, generation: Generation, last: &GcDone) -> Result<Option<GcOpen>> {
         let sessions = Sessions::list(&self.objects).await?;
         let relocations = Relocations::load_newest(&self.objects).await?;
-        let mark = Mark::make(self.repo, &sessions, &relocations, None).await?;
+        let mark = self.mark(&sessions, &relocations, None).await?;
         self.task.check()?;
         let leftovers = records::last_sweep(&self.objects, generation).await?;
         let mut condemned = plan::condemn(&self.packs, &mark.live, &sessions.at_work(), &leftovers);
@@ -108,7 +127,10 @@ impl Run<'_> {
         condemned.sort_unstable();
         self.report.condemned = condemned.len() as u64;
         self.report.condemned_bytes = self.bytes_of(&condemned);
-        if self.request.dry_run || condemned.is_empty() && !sessions.has_left(|s| self.is_dead(s)) {
+        let useless = condemned.is_empty()
+            && !sessions.has_left(|s| self.is_dead(s))
+            && self.outcomes_read < CATALOGUE_OUTCOMES_MAX;
+        if self.request.dry_run || useless {
             self.report.done = !self.request.dry_run;
             return Ok(None);
         }
@@ -116,7 +138,7 @@ impl Run<'_> {
         let (open, ours) = match records::create_open(&self.objects, generation, &open).await {
             // What the last run left to tidy needs no room.
             Err(e) if compact::is_full(&e) => {
-                self.tidy(last).await?;
+                self.tidy(Generation(generation.0 - 1), last).await?;
                 records::create_open(&self.objects, generation, &open).await?
             }
             created => created?,
@@ -140,7 +162,7 @@ impl Run<'_> {
         let frozen = Generation(generation.0 - 1);
         let sessions = Sessions::list(&self.objects).await?;
         let before = Relocations::merged(&last.relocations);
-        let mark = Mark::make(self.repo, &sessions, &before, Some(frozen)).await?;
+        let mark = self.mark(&sessions, &before, Some(frozen)).await?;
         self.report.snapshots = mark.snapshots.len() as u64;
         let own = plan::sweep(open, &mark.live);
         let swept = records::create_sweep(&self.objects, generation, own).await?;
@@ -149,12 +171,21 @@ impl Run<'_> {
         self.delete_packs(&swept).await?;
         let catalogue = mark.catalogue(&Sessions::list(&self.objects).await?);
         let relocations = plan::merge(&last.relocations, open, &swept, &mark.named);
-        let done = GcDone { frozen, catalogue, relocations };
+        let parts = self.store_catalogue(generation, &catalogue).await?;
+        let done = GcDone { frozen, catalogue, relocations, parts };
         let done = records::create_done(&self.objects, generation, done).await?;
-        self.tidy(&done).await?;
+        self.tidy(generation, &done).await?;
         self.tidy_quarantine().await?;
         self.report.done = true;
         Ok(())
+    }
+
+    /// Keeps what these snapshots need for the next run.
+    async fn store_catalogue(&mut self, generation: Generation, names: &[Name]) -> Result<Vec<PartName>> {
+        self.catalogue.retain(|name| names.binary_search(name).is_ok());
+        let packs = &self.packs;
+        self.catalogue.forget_packs(|pack| packs.contains_key(&pack));
+        catalogue::store(&self.objects, generation, &self.catalogue).await
     }
 
     /// G3: true when no writer with a base below `generation` is left.

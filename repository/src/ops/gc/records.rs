@@ -9,6 +9,7 @@ use crate::layout::ObjectKind;
 use crate::manifest::BadRecord;
 use crate::manifest::gc::{GcDone, GcOpen, GcSweep};
 use crate::session::forbidden::find_gc;
+use crate::session::parts;
 use crate::{Error, ErrorKind, Result};
 
 /// How a record is written and read.
@@ -23,11 +24,13 @@ async fn create<T>(
     (encode, decode): Form<T>,
 ) -> Result<(T, bool)> {
     let key = objects.layout.gc(generation, record);
-    let sealed = objects.seal(ObjectKind::Gc, &key, &encode(&own));
+    let plain = parts::split(objects, generation, record, encode(&own)).await?;
+    let sealed = objects.seal(ObjectKind::Gc, &key, &plain);
     match objects.put_own(&key, &sealed).await? {
         Whose::Ours => Ok((own, true)),
         Whose::Others(found) => {
             let plain = objects.unseal(ObjectKind::Gc, &key, &found)?;
+            let plain = parts::whole(objects, generation, record, plain).await?;
             let theirs = decode(&plain).context(ErrorKind::Damaged, || format!("read {key}"))?;
             Ok((theirs, false))
         }

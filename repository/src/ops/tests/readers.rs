@@ -176,8 +176,9 @@ impl Collector {
         let names = crate::session::history::list_outcomes(&self.repo.objects()).await.unwrap();
         let mut catalogue: Vec<_> = names.into_iter().filter(|(g, _)| *g <= frozen).collect();
         catalogue.sort();
-        self.put("done", GcDone { frozen, catalogue, relocations: relocation::joined(relocations) }.encode())
-            .await;
+        let relocations = relocation::joined(relocations);
+        let done = GcDone { frozen, catalogue, relocations, parts: Vec::new() };
+        self.put("done", done.encode()).await;
     }
 }
 
