@@ -80,3 +80,6 @@ pub(super) async fn last_sweep(objects: &Objects, generation: Generation) -> Res
     let sweep = find_gc(objects, Generation(before), "sweep", GcSweep::decode).await?;
     Ok(sweep.map(|s| s.packs.into_iter().collect()).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,6 +115,12 @@ pub struct GcReport {
 }
 
 impl GcReport {
+    /// Bytes of all packs as far as the run left them.
+    #[must_use]
+    pub fn bytes_after(&self) -> u64 {
+        (self.bytes + self.copies_bytes).saturating_sub(self.deleted_bytes)
+    }
+
     /// Bytes that the run gave back: those of deleted packs, less those of the copies.
     #[must_use]
     pub fn freed_bytes(&self) -> u64 {
