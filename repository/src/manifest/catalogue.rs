@@ -246,23 +246,6 @@ impl Catalogue {
         }
     }
 
-    /// Goes through the snapshots volume by volume, in their order: the volume, the snapshot, and for each pack of which it
-    /// needs other blobs than the one before, those of the one before and its own.
-    pub fn walk(&self, mut visit: impl FnMut(&str, Name, Vec<(u32, OrdinalSet, OrdinalSet)>)) {
-        let decode = |runs: Option<&&[u8]>| runs.and_then(|r| decode_runs(r).ok()).unwrap_or_default();
-        for (volume, chain) in &self.volumes {
-            let mut uses = Uses::new();
-            for link in chain {
-                let before = uses.clone();
-                let mut touched = Vec::new();
-                apply(&mut uses, link, |number| touched.push(number));
-                let changed =
-                    touched.into_iter().map(|n| (n, decode(before.get(&n)), decode(uses.get(&n)))).collect();
-                visit(volume, link.name, changed);
-            }
-        }
-    }
-
     /// Forgets the other snapshots. Each that stays is compared with the one that is then before it.
     pub fn retain(&mut self, keep: impl Fn(&Name) -> bool) {
         if self.names.iter().all(&keep) {

@@ -132,6 +132,7 @@ impl Shape {
             root_usage: root,
             summary: Summary::Inline(summary::encode(&uses)),
             identity: None,
+            copied: None,
         };
         let (objects, sid) = (repo.objects(), Sid::new(&repo.env));
         let key = repo.layout.outcome(generation, sid);

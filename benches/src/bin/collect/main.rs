@@ -15,7 +15,7 @@ use generated::{Shape, Volume, env};
 use repository::ids::{DomainName, Generation};
 use repository::keys::Credential;
 use repository::ops::forget::{Because, forget};
-use repository::ops::gc::{Compaction, GcRequest, collect, usage};
+use repository::ops::gc::{Compaction, GcRequest, collect};
 use repository::ops::init::{InitOptions, init};
 use repository::ops::{OpenOptions, Repository, Task};
 use repository::store::{CountedStore, Counts, Op, RemoteStore, Store};
@@ -140,7 +140,5 @@ async fn main() -> Result<()> {
     }
     let second = measure("second run", &counts, run(request)).await?;
     writeln!(io::stdout(), "  {second:?}")?;
-    let told = measure("usage", &counts, async { Ok(usage(&repo, &task).await?) }).await?;
-    writeln!(io::stdout(), "  {} snapshots, {} live bytes", told.snapshots.len(), told.live_bytes)?;
     Ok(())
 }

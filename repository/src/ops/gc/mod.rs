@@ -18,7 +18,6 @@ mod records;
 mod repair;
 mod request;
 mod sessions;
-mod usage;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -27,7 +26,6 @@ use futures::TryStreamExt as _;
 pub use alive::Alive;
 pub use request::{Compaction, GcReport, GcRequest};
 use sessions::{OpenSession, Sessions};
-pub use usage::{SnapshotUsage, Usage, VolumeUsage, usage};
 
 use crate::error::Context as _;
 use crate::ids::{Generation, PackId};

@@ -4,7 +4,7 @@ use super::gc::{AT_ONCE, check_all, forget_one, gc, version};
 use super::*;
 use crate::ids::{Generation, Sid};
 use crate::layout::ObjectKind;
-use crate::ops::gc::{Compaction, GcRequest, usage};
+use crate::ops::gc::{Compaction, GcRequest};
 use crate::store::Key;
 
 fn compacting() -> GcRequest {
@@ -96,41 +96,4 @@ async fn parts_that_nobody_names_are_tidied() {
         parts(&w).await.into_iter().filter(|k| k.as_str().contains("0101010101010101")).collect();
     assert_eq!(left, [ahead]);
     check_all(&w, 2).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn usage_tells_what_forgetting_would_free() {
-    let w = world().await;
-    let shared = noise(1000, 100_000);
-    let back_up = async |volume: &str, own: u64, len: usize| {
-        let dir = w.dir.path().join(volume);
-        fs::create_dir_all(&dir).unwrap();
-        fs::write(dir.join("shared"), &shared).unwrap();
-        fs::write(dir.join("own"), noise(own, len)).unwrap();
-        let mut request = request(&dir);
-        request.volume = volume.to_owned();
-        let repo = open(Arc::clone(&w.repo.store)).await;
-        backup(&repo, request, None, &Task::default()).await.unwrap().snapshot.id
-    };
-    let near =
-        |bytes: u64, expected: u64| assert!(bytes.abs_diff(expected) < 20_000, "{bytes}, not {expected}");
-    back_up("a", 1, 100_000).await;
-    let lost = back_up("a", 2, 100_000).await;
-    back_up("a", 3, 100_000).await;
-    back_up("b", 4, 100_000).await;
-    for _ in 0..2 {
-        let told = usage(&w.repo, &Task::default()).await.unwrap();
-        assert_eq!(told.snapshots.len() as u64, told.volumes.iter().map(|v| v.snapshots).sum::<u64>());
-        told.snapshots.iter().for_each(|s| near(s.exclusive_bytes, 100_000));
-        let own = told.volumes[0].snapshots * 100_000;
-        near(told.volumes[0].exclusive_bytes, own);
-        near(told.volumes[0].bytes, own + 100_000);
-        near(told.volumes[1].exclusive_bytes, 100_000);
-        near(told.live_bytes, own + 200_000);
-        if told.snapshots.len() == 4 {
-            forget_one(&w, lost).await;
-            let freed = gc(&w, &compacting()).await.freed_bytes();
-            near(freed, 100_000);
-        }
-    }
 }
