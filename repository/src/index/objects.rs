@@ -46,13 +46,13 @@ impl Objects {
         seal_object(&self.keys, kind, key, plain, &self.env)
     }
 
-    /// Unseals the object `key`.
+    /// Unseals the object `key`, with the keys that are known.
     pub fn unseal(&self, kind: ObjectKind, key: &Key, sealed: &[u8]) -> Result<Vec<u8>> {
         unseal_object(&self.keys, kind, key, sealed).context(ErrorKind::Damaged, || format!("unseal {key}"))
     }
 
     /// Unseals the object `key`; one of an epoch that is not known yet after reading the keys again.
-    async fn unseal_fresh(&self, kind: ObjectKind, key: &Key, sealed: &[u8]) -> Result<Vec<u8>> {
+    pub async fn unseal_fresh(&self, kind: ObjectKind, key: &Key, sealed: &[u8]) -> Result<Vec<u8>> {
         match self.unseal(kind, key, sealed) {
             Err(e) if lacks_epoch(&e) && self.refresh_keys().await? => self.unseal(kind, key, sealed),
             other => other,

@@ -44,7 +44,7 @@ impl Session {
         let outcome = Outcome::Committed { nonce, manifest: Box::new(manifest) };
         let sealed = self.objects.seal(ObjectKind::Outcome, &key, &outcome.encode());
         if let Whose::Others(found) = self.objects.put_own(&key, &sealed).await? {
-            let plain = self.objects.unseal(ObjectKind::Outcome, &key, &found)?;
+            let plain = self.objects.unseal_fresh(ObjectKind::Outcome, &key, &found).await?;
             return match Outcome::decode(&plain).context(ErrorKind::Damaged, || format!("read {key}"))? {
                 Outcome::Aborted { reason, .. } => Ok(Commit::Fenced(reason)),
                 Outcome::Committed { .. } => {

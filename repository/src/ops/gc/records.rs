@@ -29,7 +29,7 @@ async fn create<T>(
     match objects.put_own(&key, &sealed).await? {
         Whose::Ours => Ok((own, true)),
         Whose::Others(found) => {
-            let plain = objects.unseal(ObjectKind::Gc, &key, &found)?;
+            let plain = objects.unseal_fresh(ObjectKind::Gc, &key, &found).await?;
             let plain = parts::whole(objects, generation, record, plain).await?;
             let theirs = decode(&plain).context(ErrorKind::Damaged, || format!("read {key}"))?;
             Ok((theirs, false))

@@ -8,9 +8,11 @@ use crate::blob::seal::unseal_object;
 use crate::ids::hex;
 use crate::keys::{KeyError, Role, SecretKey};
 use crate::layout::ObjectKind;
+use crate::manifest::record::Outcome;
 use crate::ops::browse;
 use crate::ops::keys::{self, NewCredential};
 use crate::pack::frame::{Frames, PackError, TAIL_LEN};
+use crate::session::{Commit, Session, Who};
 use crate::store::{Effect, Fault, FaultPlan, FaultStore, StoreErrorKind};
 
 /// Stands in every file, at sizes of all the ways to store one.
@@ -243,6 +245,30 @@ async fn who_was_removed_reads_nothing_of_a_new_epoch() {
     };
     let e = restore(&thief, request, &Task::default()).await.unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Key, "{}", e.chain());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_began_before_a_rotation_ends_as_it_would() {
+    let w = world().await;
+    fill(&w.volume());
+    let manifest = w.back_up().await.snapshot.manifest;
+    let session = || async { Session::open(w.repo.objects(), &Who::writer("host", "vol")).await.unwrap() };
+    let (commits, fenced) = (session().await, session().await);
+    let admin = open_as(&w.repo.store, credential()).await;
+    keys::rotate(&admin).await.unwrap();
+    // One is fenced by somebody who seals under the new epoch already.
+    let objects = admin.objects();
+    let key = admin.layout.outcome(fenced.generation(), fenced.sid());
+    let outcome = Outcome::Aborted { nonce: [0; 16], reason: "too late".to_owned() };
+    let sealed = objects.seal(ObjectKind::Outcome, &key, &outcome.encode());
+    objects.put_own(&key, &sealed).await.unwrap();
+    assert_eq!(w.repo.keys.newest_epoch(), 1);
+    let ended = fenced.commit(manifest.clone()).await.unwrap();
+    assert_eq!(ended, Commit::Fenced("too late".to_owned()));
+    // The other commits, and is read under whatever epoch.
+    assert_eq!(commits.commit(manifest).await.unwrap(), Commit::Committed);
+    assert_eq!(snapshots::list(&admin).await.unwrap().0.len(), 2);
+    w.check_round_trip().await;
 }
 
 #[tokio::test]
