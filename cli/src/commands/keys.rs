@@ -194,7 +194,7 @@ async fn remove(app: &App, which: &str) -> Result<Exit> {
     let text = format!(
         "{} {} opens domain {} no more\n\
          whoever held it may have kept the keys: `holdfast key rotate` protects what is written from now on;\n\
-         for what is stored already, let `holdfast gc` seal it again under the new epoch afterwards\n",
+         for what is stored already, `holdfast gc --reencrypt-below EPOCH` seals it again afterwards\n",
         access.kind,
         access.id,
         repo.keys.domain()

@@ -82,6 +82,7 @@ impl Run<'_> {
         if how.is_none() {
             return Ok(Compacted::default());
         }
+        self.repo.need_data("compaction")?;
         let at_work = sessions.at_work();
         let quarantined = forbidden::load_quarantine(&self.objects).await?;
         let mut left = self.packs.clone();

@@ -10,6 +10,7 @@ use crate::keys::{KeyError, Role, SecretKey};
 use crate::layout::ObjectKind;
 use crate::manifest::record::Outcome;
 use crate::ops::browse;
+use crate::ops::gc::{Compaction, GcRequest, collect};
 use crate::ops::keys::{self, NewCredential};
 use crate::pack::frame::{Frames, PackError, TAIL_LEN};
 use crate::session::{Commit, Session, Who};
@@ -120,6 +121,7 @@ async fn what_needs_content_refuses_a_writer_by_its_role() {
     refused(keys::rotate(&writer).await.unwrap_err());
     refused(keys::export(&writer, None).await.unwrap_err());
     refused(keys::list(&writer).await.unwrap_err());
+    refused(collect(&writer, GcRequest::default(), &Task::default()).await.unwrap_err());
     // What does not, it may: names and sizes, and that all packs are there.
     let quick = verify(&writer, &snapshot, &Level::Quick, &Task::default()).await.unwrap();
     assert_eq!(quick.problems, Problems::default());
@@ -245,6 +247,32 @@ async fn who_was_removed_reads_nothing_of_a_new_epoch() {
     };
     let e = restore(&thief, request, &Task::default()).await.unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Key, "{}", e.chain());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_thief_could_open_is_sealed_again_on_request() {
+    let w = world().await;
+    fill(&w.volume());
+    w.back_up().await;
+    let thief = open(Arc::clone(&w.repo.store)).await;
+    keys::rotate(&w.repo).await.unwrap();
+    let compaction = Compaction { reencrypt_below_epoch: Some(2), ..Compaction::default() };
+    for _ in 0..3 {
+        let request =
+            GcRequest { fence_after_seconds: 0, compaction: compaction.clone(), ..GcRequest::default() };
+        collect(&w.repo, request, &Task::default()).await.unwrap();
+    }
+    let folder = w.repo.layout.folder(ObjectKind::Pack);
+    let packs: Vec<_> = w.repo.store.list(&folder, None).map_ok(|o| o.key).try_collect().await.unwrap();
+    assert!(packs.len() >= 2, "data and metadata");
+    for pack in packs {
+        let sealed = w.repo.store.get(&pack).await.unwrap();
+        let tail: [u8; TAIL_LEN] = *sealed.last_chunk().unwrap();
+        let id = w.repo.layout.parse_pack(&pack).unwrap();
+        let opened = Frames::open(&thief.keys, id, &tail).map(|_| ());
+        assert!(matches!(opened, Err(PackError::Key(KeyError::NoEpoch(2)))), "{pack}");
+    }
+    w.check_round_trip().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
