@@ -56,10 +56,10 @@ async fn junk_hurts_only_those_who_refer_to_anything() {
         assert_eq!(stored_all, good, "{reuse}: {} new", report.figures.bytes_new);
         assert_eq!(is_good(&w, &report).await, good, "{reuse}");
         if good {
-            // What is its own it finds again.
+            // What is its own it finds again; for the copy the index may name the junk, so that it is stored once more.
             fs::write(w.volume().join("copy"), content(3)).unwrap();
             let next = back_up(&w, "victim", reuse).await;
-            assert!(next.figures.bytes_new < 20_000, "{reuse}: {}", next.figures.bytes_new);
+            assert!(next.figures.bytes_new <= 20_000, "{reuse}: {}", next.figures.bytes_new);
             w.check_round_trip().await;
         }
     }
