@@ -39,6 +39,8 @@ pub enum Feature {
     FullPacks = 1 << 11,
     /// `done` names a part that is put before it; parts that nobody names are tidied.
     Parts = 1 << 12,
+    /// Writers list the packs once, and go by that later.
+    Seen = 1 << 13,
 }
 
 /// One rule changed or left out: each must lose something, or the rule is not needed.
@@ -60,6 +62,8 @@ pub enum Mutation {
     RebaseUnchecked,
     /// WR: references are checked against the newest condemned packs only, though more generations passed.
     RebaseNewestOnly,
+    /// WR: what was condemned before the newest generation may be referred to again, though existence was asked then.
+    RebaseForgets,
     /// G5: an own list is swept instead of the stored one.
     SweepOwnList,
     /// G4: relocations spare nothing, whichever bits they cover.

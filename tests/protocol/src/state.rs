@@ -178,6 +178,10 @@ pub(crate) struct Writer {
     pub pack: u8,
     pub parent: u8,
     pub view: View,
+    /// What it may not refer to: condemned in its first generation, and in all that it followed.
+    pub forbidden: Packs,
+    /// Packs that it saw to exist at its beginning.
+    pub seen: Packs,
     /// It read the quarantine marker.
     pub quarantine: bool,
 }
@@ -309,6 +313,8 @@ impl State {
             pack: NONE,
             parent: NONE,
             view: View { done: 0, swept: 0 },
+            forbidden: 0,
+            seen: 0,
             quarantine: false,
         };
         Self {

@@ -116,25 +116,20 @@ impl Turn<'_> {
 
     fn load(&self, out: &mut Steps) {
         let change = |me: &mut Writer, state: &mut State| {
-            me.view = state.view();
-            me.quarantine = state.quarantined;
+            me.load(state);
+            me.forbidden = state.opens[usize::from(me.base)].condemned;
+            me.seen = if self.config.has(Feature::Seen) { state.packs } else { 0 };
             me.step = WriterStep::Choose;
         };
         self.go("W4 load", NONE, change, out);
-    }
-
-    fn condemned(&self) -> Packs {
-        match self.config.lacks(Mutation::IgnoreCondemned) {
-            true => 0,
-            false => self.state.opens[usize::from(self.me.base)].condemned,
-        }
     }
 
     /// W5, but for existence.
     fn may_use(&self, pack: u8, blob: u8) -> bool {
         let asks = self.me.quarantine && !self.config.lacks(Mutation::QuarantineIgnored);
         let damaged = asks && !self.state.is_healthy(pack, blob);
-        !holds(self.condemned(), pack) && !damaged
+        let ignores = self.config.lacks(Mutation::IgnoreCondemned);
+        (ignores || !holds(self.me.forbidden, pack)) && !damaged
     }
 
     fn suits(&self, sid: u8) -> bool {
@@ -145,6 +140,7 @@ impl Turn<'_> {
     fn choose(&self, out: &mut Steps) {
         let Role::Backup(blob) = self.role else { return self.undo(out) };
         let there = if self.config.lacks(Mutation::NoExistence) { self.state.ever } else { self.state.packs };
+        let there = there | self.me.seen;
         for pack in members(self.state.with_blob(self.config, there, blob)) {
             if self.may_use(pack, blob) {
                 self.refer("W5 reference pack", pack, out);
@@ -293,28 +289,31 @@ impl Turn<'_> {
         };
         let condemned =
             (first..=self.me.base).fold(0, |set, g| set | self.state.opens[usize::from(g)].condemned);
-        let (sid, base, pack) = (self.sid(), self.me.base, self.me.pack);
-        let checked = |me: &mut Writer| (me.checked, me.step) = (base, WriterStep::CloseOld);
+        let (base, pack) = (self.me.base, self.me.pack);
+        let newest_only = self.config.lacks(Mutation::RebaseForgets);
+        let checked = move |me: &mut Writer, state: &State| {
+            me.load(state);
+            me.forbidden = condemned | if newest_only { 0 } else { me.forbidden };
+            (me.checked, me.step) = (base, WriterStep::CloseOld);
+        };
         if !holds(condemned, pack) {
-            self.go("WR references hold, pack", pack, |me, _| checked(me), out);
+            self.go("WR references hold, pack", pack, |me, state| checked(me, state), out);
             return;
         }
-        let own = u8::try_from(sid).unwrap_or(NONE);
-        let chain = sid_of(self.w, self.me.chain)..own;
+        let chain = sid_of(self.w, self.me.chain)..self.me.sid(self.w);
         let change = |me: &mut Writer, state: &mut State| {
             state.lost_work |= chain.contains(&pack);
-            state.put_pack(own);
-            me.pack = own;
-            checked(me);
+            no_parent(me, state);
+            checked(me, state);
         };
-        self.go("WR store again what is condemned:", pack, change, out);
+        self.go("WR reference is condemned:", pack, change, out);
     }
 
     fn close_old(&self, out: &mut Steps) {
         let chain = sid_of(self.w, self.me.chain)..self.me.sid(self.w);
         let change = |me: &mut Writer, state: &mut State| {
             chain.for_each(|sid| state.sids[usize::from(sid)].abort());
-            me.step = WriterStep::Commit;
+            me.step = if me.pack == NONE { WriterStep::Choose } else { WriterStep::Commit };
         };
         self.go("WR close the old sid", NONE, change, out);
     }
@@ -322,6 +321,14 @@ impl Turn<'_> {
 
 fn no_parent(me: &mut Writer, _: &mut State) {
     (me.parent, me.pack, me.step) = (NONE, NONE, WriterStep::Choose);
+}
+
+impl Writer {
+    /// What a session reads after W3, but for the condemned packs.
+    fn load(&mut self, state: &State) {
+        self.view = state.view();
+        self.quarantine = state.quarantined;
+    }
 }
 
 impl State {

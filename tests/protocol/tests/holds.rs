@@ -3,7 +3,8 @@
 //! With `HOLDFAST_SOAK=1` the wider searches run too: minutes, and some gigabytes of memory.
 
 use protocol::Feature::{
-    Compaction, Crash, Damage, ForgetAll, Lock, LostReplies, Parent, Parts, Patient, Rebase, Retry, Tidy,
+    Compaction, Crash, Damage, ForgetAll, Lock, LostReplies, Parent, Parts, Patient, Rebase, Retry, Seen,
+    Tidy,
 };
 use protocol::Role::{Backup, Undo};
 use protocol::{Config, Goal, Outcome, reach, search};
@@ -36,6 +37,7 @@ fn sessions_and_collectors() {
 fn rebase() {
     holds("rebase", &Config::new(&[X], 1, 3).with(&[Rebase, ForgetAll, Retry]).attempts(3));
     holds("no work is lost", &Config::new(&[X], 1, 3).with(&[Rebase, Patient]).attempts(3));
+    holds("what was seen once", &Config::new(&[X], 1, 3).with(&[Rebase, ForgetAll, Seen]).attempts(3));
     holds("beside another", &Config::new(&[X, X], 1, 2).with(&[Rebase]).attempts(2));
 }
 

@@ -1,7 +1,7 @@
 //! Each rule is needed: with any single one changed, something is lost, and the search finds it.
 
 use protocol::Feature::{
-    Compaction, Damage, ForgetAll, FullPacks, Lock, LostReplies, Parent, Parts, Patient, Rebase, Tidy,
+    Compaction, Damage, ForgetAll, FullPacks, Lock, LostReplies, Parent, Parts, Patient, Rebase, Seen, Tidy,
 };
 use protocol::Mutation::{self, *};
 use protocol::Role::{Backup, Undo};
@@ -38,6 +38,7 @@ fn of_parents() {
 fn of_rebase() {
     fails(RebaseUnchecked, &Config::new(&[X], 1, 1).with(&[Rebase]));
     fails(RebaseNewestOnly, &Config::new(&[X], 1, 2).with(&[Rebase]));
+    fails(RebaseForgets, &Config::new(&[X], 1, 2).with(&[Rebase, Seen]).attempts(3));
     fails(CarriedIgnored, &Config::new(&[X], 1, 2).with(&[Rebase, Patient]).attempts(3));
 }
 
@@ -139,7 +140,7 @@ fn of_leftovers() {
         "WR rebase to 1 [0]",
         "W2 register in 1 [0]",
         "W3 confirm 1 [0]",
-        "WR store again what is condemned: 1 [0]",
+        "WR reference is condemned: 1 [0]",
         "WR close the old sid [0]",
         "G3 all closed below 1 [0]",
         "G0 resume 1 [1]",
