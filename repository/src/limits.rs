@@ -143,6 +143,14 @@ pub const SUMMARY_PIECE_BYTES_MAX: usize = 256 << 10;
 pub const REGISTRATIONS_MAX: u32 = 16;
 /// Items of a list in one audit record: it is read by people, and the counts beside the lists are whole.
 pub const AUDIT_EVENT_ITEMS_MAX: usize = 10_000;
+/// A commit that is refused (each time after a whole GC run) is tried again under another sid this often.
+pub const COMMITS_MAX: u32 = 16;
+/// A backup goes over its tree again this often, to choose anew what was condemned meanwhile (each time by a whole GC run).
+pub const PASSES_MAX: u32 = 16;
+/// A backup looks this often whether the generation has moved: a collector waits for it so long.
+pub const FOLLOW_SECONDS: u64 = 60;
+/// Places of a blob that a backup asks for before it stores the blob again: each may cost a request.
+pub const PLACES_TRIED: usize = 4;
 /// A small object is put this often when replies are lost and it is not there.
 pub const PUTS_MAX: u32 = 3;
 /// Objects that a mirror copies at once; their bytes are bounded apart.

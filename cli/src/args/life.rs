@@ -84,7 +84,7 @@ impl Keep {
 /// `gc`
 #[derive(Args, Clone, Debug)]
 pub struct GcArgs {
-    /// Take a backup or restore that began longer ago than this for dead; a backup that is not starts again, and finds what it stored
+    /// Take a backup or restore that began longer ago than this for dead; a backup that is not goes on with what it stored
     #[arg(long, value_name = "AGE", default_value = "3d", value_parser = seconds)]
     pub fence_after: u64,
     /// Only tell what would be deleted

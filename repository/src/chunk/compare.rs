@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::ids::BlobId;
+use crate::ids::{BlobId, Place};
 use crate::limits;
 
 use super::cutter::Cutter;
@@ -74,6 +74,8 @@ pub struct Parent {
     starts: Vec<u64>,
     /// For each blob of the segment: the file uses less than half of it.
     little: Vec<bool>,
+    /// For each blob of the segment: it may not be referred to any more. Empty: all may.
+    lost: Vec<bool>,
 }
 
 impl Parent {
@@ -100,13 +102,26 @@ impl Parent {
             *at += s.bytes;
             Some(start)
         });
-        Self { starts: starts.collect(), little, segment }
+        Self { starts: starts.collect(), little, lost: Vec::new(), segment }
+    }
+
+    /// Without the blobs that `is_lost` names: pages of these count as changed.
+    #[must_use]
+    pub fn without(mut self, is_lost: impl Fn(Place) -> bool) -> Self {
+        self.lost = self.segment.blobs().iter().map(|b| is_lost(b.blob.place)).collect();
+        if !self.lost.contains(&true) {
+            self.lost = Vec::new();
+        }
+        self
     }
 
     /// True if the parent's page has the same length and mark.
     fn is_equal(&self, page: usize, len: usize, mark: &Mark) -> bool {
         let left = self.segment.bytes().saturating_sub((page * PAGE) as u64);
-        self.segment.marks().get(page) == Some(mark) && left.min(PAGE as u64) == len as u64
+        let from = (page * PAGE) as u64;
+        self.segment.marks().get(page) == Some(mark)
+            && left.min(PAGE as u64) == len as u64
+            && !self.any_blob(from, from + len as u64, &self.lost)
     }
 
     /// The parent's stretches of `from..to`, cut to it.
@@ -130,10 +145,18 @@ impl Parent {
     /// True if `from..to` refers to a blob of which the file uses less than half.
     #[must_use]
     pub fn is_little_used(&self, from: u64, to: u64) -> bool {
+        self.any_blob(from, to, &self.little)
+    }
+
+    /// True if `from..to` refers to a blob that is marked.
+    fn any_blob(&self, from: u64, to: u64, marked: &[bool]) -> bool {
+        if marked.is_empty() {
+            return false;
+        }
         let first = self.starts.partition_point(|&start| start <= from).saturating_sub(1);
         let near = self.segment.stretches()[first..].iter().zip(&self.starts[first..]);
         near.take_while(|(_, start)| **start < to).any(|(stretch, _)| match stretch.data {
-            StretchData::Slice(number, _) => self.little[number as usize],
+            StretchData::Slice(number, _) => marked[number as usize],
             _ => false,
         })
     }

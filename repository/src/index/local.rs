@@ -243,6 +243,10 @@ impl Lookup for LocalIndex {
         }
         Ok(self.find_where(ids, |_| true))
     }
+
+    fn find_besides(&self, id: &BlobId, packs: &HashSet<PackId>) -> Option<Place> {
+        self.read().index.find_where(id, |p| !packs.contains(&p.id))
+    }
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@
 //! that overflows into sorted, memory-mapped files (`shard`). [`LocalIndex`] keeps one for a process, in step with the
 //! store. Answers are hints, and nothing here may decide that a blob can be referenced: that is rule W5, in `session`.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 
 use crate::Result;
-use crate::ids::{BlobId, Place};
+use crate::ids::{BlobId, PackId, Place};
 
 pub mod delta;
 mod local;
@@ -28,6 +30,11 @@ pub use lookup::Index;
 pub trait Lookup: Send + Sync + std::fmt::Debug {
     /// The place of each id, in order; `None` where it is not known.
     async fn find(&self, ids: &[BlobId]) -> Result<Vec<Option<Place>>>;
+
+    /// Another place of a blob, in none of these packs, as far as is known without asking anybody.
+    fn find_besides(&self, _id: &BlobId, _packs: &HashSet<PackId>) -> Option<Place> {
+        None
+    }
 }
 
 /// What the index compares of a blob's id. Half of it is enough: a wrong answer would need two of the domain's blobs

@@ -31,6 +31,7 @@ mod large_parent;
 mod links;
 mod packing;
 mod parent;
+mod passes;
 mod pipe;
 mod reuse;
 mod sink;
@@ -40,6 +41,7 @@ pub(crate) mod writing;
 
 use blobs::BlobWriter;
 use links::Links;
+use parent::{Parent, Suspects};
 use pipe::Pipe;
 pub use reuse::{InvalidReuse, Reuse};
 use sink::Sink;
@@ -84,9 +86,6 @@ pub struct BackupReport {
     pub figures: Figures,
 }
 
-/// A fenced session starts again this often: it then finds all that it had uploaded.
-const TRIES: u32 = 3;
-
 /// Backs `request.root` up and commits the snapshot. `lookup` answers which blobs exist (a coordinator); without it
 /// the repository's own index is used.
 pub async fn backup(
@@ -108,37 +107,23 @@ pub async fn backup(
             (Arc::clone(&own) as Arc<dyn Lookup>, Some(own))
         }
     };
-    let done = try_backup(repo, &request, &lookup, task).await;
+    let done = commit::run(repo, &request, &lookup, task).await;
     if let (Ok(_), Some(own)) = (&done, own) {
         // The snapshot exists whatever becomes of this: what can't be kept is read again by the next process.
         if let Ok(Err(e)) = tokio::task::spawn_blocking(move || own.save()).await {
             tracing::warn!(error = %e.chain(), "the index is not kept");
         }
     }
-    done
+    done.map_err(|e| e.context(format!("backup of {}", request.volume)))
 }
 
-async fn try_backup(
-    repo: &Arc<Repository>,
-    request: &BackupRequest,
-    lookup: &Arc<dyn Lookup>,
-    task: &Task,
-) -> Result<BackupReport> {
-    let mut tried = 1;
-    loop {
-        match commit::run(repo, request, lookup, task).await {
-            Err(e) if e.kind() == ErrorKind::Fenced && tried < TRIES => tried += 1,
-            other => return other.map_err(|e| e.context(format!("backup of {}", request.volume))),
-        }
-    }
-}
-
-/// What all parts of one backup share.
+/// What all parts of one pass of a backup share.
 struct Reading {
     repo: Arc<Repository>,
     writer: Arc<BlobWriter>,
     sink: Sink,
     fetch: Arc<dyn BlobFetch>,
+    suspects: Arc<Suspects>,
     rules: Arc<compare::Rules>,
     monitor: Arc<Monitor>,
     /// Plain bytes in flight, in KiB.
@@ -152,9 +137,11 @@ impl Reading {
     fn new(
         repo: &Arc<Repository>,
         writer: &Arc<BlobWriter>,
+        parent: Option<&Parent>,
         memory_bytes: usize,
         task: &Task,
     ) -> Result<Arc<Self>> {
+        let suspects = parent.map(|p| Arc::clone(&p.suspects));
         let sizes = repo.keys.chunk_sizes();
         let params = ChunkerParams::new(sizes.min, sizes.avg, sizes.max)
             .context(ErrorKind::Damaged, || "the repository's chunk sizes".to_owned())?;
@@ -170,6 +157,7 @@ impl Reading {
             writer: Arc::clone(writer),
             sink: Sink::new(writer),
             fetch: Reader::of_writer(repo, &writer.session),
+            suspects: suspects.unwrap_or_else(|| Suspects::none(&writer.session)),
             rules: Arc::new(rules),
             monitor: Arc::clone(&task.monitor),
             budget: Arc::new(Semaphore::new(budget_kib as usize)),
@@ -205,7 +193,7 @@ struct Written {
 async fn write_tree(
     reading: &Arc<Reading>,
     request: &BackupRequest,
-    parent: Option<&parent::ParentSnapshot>,
+    parent: Option<&Parent>,
     task: &Task,
 ) -> Result<Written> {
     let readers = if request.readers == 0 { reading.repo.pool.threads() * 2 + 2 } else { request.readers };
@@ -261,7 +249,7 @@ struct Started {
 async fn start_walk(
     reading: &Arc<Reading>,
     request: &BackupRequest,
-    parent: Option<&parent::ParentSnapshot>,
+    parent: Option<&Parent>,
 ) -> Result<Started> {
     let (root, rules) = (request.root.clone(), request.rules.clone());
     let open = move || -> Result<_> {
@@ -272,25 +260,22 @@ async fn start_walk(
     let (walk, memory_fs, identity) = tokio::task::spawn_blocking(open)
         .await
         .context(ErrorKind::Internal, || "open the volume".to_owned())??;
-    let fresh = parent.map(|p| {
-        let manifest = &p.snapshot.manifest;
-        FreshRules {
-            parent_started: manifest.started,
-            now: reading.repo.env.now(),
-            memory_fs,
-            read_all: request.read_all,
-            same_volume: manifest.identity.is_none() || manifest.identity == identity,
-            reread_days: request.reread_days,
-        }
+    let fresh = parent.map(|p| FreshRules {
+        parent_started: p.started,
+        now: reading.repo.env.now(),
+        memory_fs,
+        read_all: request.read_all && !p.is_draft,
+        same_volume: p.identity.is_none() || p.identity == identity,
+        reread_days: if p.is_draft { 0 } else { request.reread_days },
     });
     let leaves = parent.map(|p| p.stream_leaves(reading));
-    let suspects = parent.map(|p| Arc::clone(&p.suspects)).unwrap_or_default();
+    let suspects = Arc::clone(&reading.suspects);
     let (tx, steps) = mpsc::channel(4);
     let (monitor, links) = (Arc::clone(&reading.monitor), Arc::new(Links::default()));
     let met = Arc::clone(&links);
     let run = move || {
         let may_keep = |entry: &Entry| suspects.may_keep(entry);
-        let parent = steps::Parent::new(leaves);
+        let parent = steps::Leaves::new(leaves);
         let (links, monitor) = (&*met, &*monitor);
         Walker { walk, parent, fresh, may_keep: &may_keep, links, monitor, steps: tx }.run();
     };

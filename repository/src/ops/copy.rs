@@ -227,9 +227,7 @@ impl Run<'_> {
             task: self.task.clone(),
         });
         let done = self.write(&bridge, snapshot).await;
-        if let Err(e) = &done
-            && e.kind() != ErrorKind::Fenced
-        {
+        if let Err(e) = &done {
             bridge.target.give_up(e).await;
         }
         done

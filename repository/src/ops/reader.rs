@@ -45,13 +45,13 @@ pub(crate) struct Reader {
 
 impl Reader {
     fn new(repo: &Repository, session: Option<Session>, kept: Option<Kept>) -> Arc<Self> {
-        let relocations = session.as_ref().map(|s| s.relocations().clone()).unwrap_or_default();
+        let relocations = session.as_ref().map(Session::relocations).unwrap_or_default();
         Arc::new(Self {
             blobs: repo.reader(),
             kept,
             objects: repo.objects(),
             session,
-            known: Mutex::new(Known { relocations: Arc::new(relocations), gone: HashSet::new() }),
+            known: Mutex::new(Known { relocations, gone: HashSet::new() }),
             loading: tokio::sync::Mutex::default(),
         })
     }
@@ -64,7 +64,7 @@ impl Reader {
     /// One that reads what a writer's parent consists of, with the relocations that the writer respects.
     pub(crate) fn of_writer(repo: &Repository, session: &Session) -> Arc<Self> {
         let this = Self::new(repo, None, Kept::of(repo));
-        this.known().relocations = Arc::new(session.relocations().clone());
+        this.known().relocations = session.relocations();
         this
     }
 

@@ -28,6 +28,7 @@ mod golden;
 mod kept;
 mod mirror;
 mod readers;
+mod rebase;
 mod reuse;
 mod roles;
 mod stats;

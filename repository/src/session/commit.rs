@@ -15,8 +15,8 @@ use crate::{Error, ErrorKind, Result};
 pub enum Commit {
     /// The snapshot exists.
     Committed,
-    /// It does not, and can't any more under this sid: a collector went on without this session. Start again; what was
-    /// uploaded is found.
+    /// It does not, and can't any more under this sid: a collector went on without this session, which may go on under
+    /// another one: [`Session::renew`].
     Fenced(String),
 }
 
@@ -37,7 +37,8 @@ impl Session {
     /// exists: the store could not be asked.
     pub async fn commit(&self, manifest: Manifest) -> Result<Commit> {
         self.end_once()?;
-        let key = self.objects.layout.outcome(self.generation, self.sid);
+        let (generation, sid) = self.name();
+        let key = self.objects.layout.outcome(generation, sid);
         // The nonce lives here only: a process that starts again is another session and must not take this outcome,
         // should it exist, for its own.
         let nonce = self.objects.env.random();
@@ -54,10 +55,10 @@ impl Session {
         }
         // A collector that deleted the ABORTED with which it had fenced this session made room for our outcome: but
         // not before its `done` said that nothing of this generation counts but what it names.
-        let done = forbidden::find_done_that_freezes(&self.objects, self.generation).await?;
+        let done = forbidden::find_done_that_freezes(&self.objects, generation).await?;
         match done {
-            Some(done) if done.is_void(self.generation, self.sid) => {
-                Ok(Commit::Fenced(format!("generation {} is frozen", self.generation)))
+            Some(done) if done.is_void(generation, sid) => {
+                Ok(Commit::Fenced(format!("generation {generation} is frozen")))
             }
             _ => Ok(Commit::Committed),
         }
@@ -66,7 +67,8 @@ impl Session {
     /// Ends a writer without a snapshot, or a reader: a session that is closed holds no collector up.
     pub async fn abort(&self, reason: &str) -> Result<()> {
         self.end_once()?;
-        register::abort(&self.objects, self.generation, self.sid, reason).await
+        let (generation, sid) = self.name();
+        register::abort(&self.objects, generation, sid, reason).await
     }
 
     /// Ends a reader.
@@ -76,7 +78,7 @@ impl Session {
 
     fn end_once(&self) -> Result<()> {
         if self.ended.swap(true, Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::Internal, format!("session {} has ended already", self.sid)));
+            return Err(Error::new(ErrorKind::Internal, format!("session {} has ended already", self.sid())));
         }
         Ok(())
     }

@@ -36,6 +36,21 @@ impl Forbidden {
         self.condemned.contains(&place.pack)
             || quarantined.is_some_and(|q| q.as_ref().is_none_or(|o| o.contains(&place.ordinal)))
     }
+
+    /// Whether it rules out any blob of this pack.
+    pub(super) fn forbids_of(&self, pack: PackId) -> bool {
+        self.condemned.contains(&pack) || self.quarantined.contains_key(&pack)
+    }
+
+    /// Condemns what another generation condemned too.
+    pub(super) fn condemn(&mut self, condemned: impl IntoIterator<Item = PackId>) {
+        self.condemned.extend(condemned);
+    }
+
+    /// The packs that are condemned.
+    pub(super) fn into_condemned(self) -> HashSet<PackId> {
+        self.condemned
+    }
 }
 
 /// A GC record, if it is there.
@@ -89,16 +104,21 @@ pub(super) async fn load(objects: &Objects, generation: Generation) -> Result<(F
     let mut forbidden = Forbidden::default();
     let mut relocations = Relocations::default();
     if generation > Generation::default() {
-        let open = find_gc(objects, generation, "open", GcOpen::decode).await?;
-        let open = open.ok_or_else(|| {
-            let key = objects.layout.gc(generation, "open");
-            crate::Error::new(ErrorKind::Damaged, format!("{key} is gone: nothing deletes GC records"))
-        })?;
+        let open = get_open(objects, generation).await?;
         relocations = load_relocations(objects, generation, &open).await?;
         forbidden.condemned.extend(open.condemned);
     }
     forbidden.quarantined = load_quarantine(objects).await?;
     Ok((forbidden, relocations))
+}
+
+/// The `open` record of a generation that is known to have one.
+pub(super) async fn get_open(objects: &Objects, generation: Generation) -> Result<GcOpen> {
+    let open = find_gc(objects, generation, "open", GcOpen::decode).await?;
+    open.ok_or_else(|| {
+        let key = objects.layout.gc(generation, "open");
+        crate::Error::new(ErrorKind::Damaged, format!("{key} is gone: nothing deletes GC records"))
+    })
 }
 
 /// The relocations that hold in `generation`: those that the run before it merged, and its own of packs that it sweeps.

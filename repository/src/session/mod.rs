@@ -1,4 +1,5 @@
-//! Sessions: how a writer or reader takes part in a repository without locks (rules W1 to W7 of docs/protocol.md).
+//! Sessions: how a writer or reader takes part in a repository without locks (rules W1 to W7 and WR of
+//! docs/protocol.md).
 //!
 //! A session registers, learns what it must not refer to, puts packs and deltas, and ends with one outcome. Many
 //! sessions and collectors run at once; none waits for another. The order of the steps is what makes this safe:
@@ -6,6 +7,7 @@
 
 mod commit;
 mod existence;
+mod follow;
 pub(crate) mod forbidden;
 pub mod history;
 pub(crate) mod parts;
@@ -15,6 +17,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 pub use commit::Commit;
 pub use history::{Found, History, SnapshotName};
@@ -29,6 +32,7 @@ use crate::{Error, ErrorKind, Result};
 
 use existence::Existence;
 use forbidden::Forbidden;
+use register::Registered;
 
 /// Who begins a session, and what for.
 #[derive(Clone, Debug)]
@@ -57,15 +61,22 @@ impl Who {
     }
 }
 
+/// What holds since the last registration; a rebase (WR) replaces it as a whole.
+#[derive(Debug)]
+struct Current {
+    registered: Registered,
+    /// Everything condemned in any generation since the session began: what it saw to exist, it may have seen then.
+    forbidden: Forbidden,
+    relocations: Arc<Relocations>,
+}
+
 /// A registered session.
 #[derive(Debug)]
 pub struct Session {
     objects: Objects,
-    sid: Sid,
-    generation: Generation,
-    carries: Vec<Sid>,
-    forbidden: Forbidden,
-    relocations: Relocations,
+    who: Who,
+    current: RwLock<Current>,
+    following: tokio::sync::Mutex<()>,
     existence: Existence,
     deltas: AtomicU32,
     ended: AtomicBool,
@@ -76,20 +87,23 @@ impl Session {
     pub async fn open(objects: Objects, who: &Who) -> Result<Self> {
         // What a session writes is sealed under the newest epoch that there is when it begins.
         objects.refresh_keys().await?;
-        let registered = register::register(&objects, who).await?;
+        let registered = register::register(&objects, who, None).await?;
         // W4: only what is read after W3 counts.
         let (forbidden, relocations) = forbidden::load(&objects, registered.generation).await?;
+        let current = Current { registered, forbidden, relocations: Arc::new(relocations) };
         Ok(Self {
             existence: Existence::new(objects.clone()),
             objects,
-            sid: registered.sid,
-            generation: registered.generation,
-            carries: registered.carries,
-            forbidden,
-            relocations,
+            who: who.clone(),
+            current: RwLock::new(current),
+            following: tokio::sync::Mutex::default(),
             deltas: AtomicU32::new(0),
             ended: AtomicBool::new(false),
         })
+    }
+
+    fn current(&self) -> RwLockReadGuard<'_, Current> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Registers a reader, so that its snapshot counts as not forgotten until it closes. `None` where the credentials
@@ -105,52 +119,52 @@ impl Session {
         }
     }
 
-    /// Its name; of a writer that commits, the snapshot's id.
+    /// Its name; of a writer that commits, the snapshot's id. A rebase changes it.
     #[must_use]
     pub fn sid(&self) -> Sid {
-        self.sid
+        self.current().registered.sid
     }
 
     /// The generation that it is registered in.
     #[must_use]
     pub fn generation(&self) -> Generation {
-        self.generation
+        self.current().registered.generation
     }
 
     /// Earlier sids of this work, closed because the generation moved.
     #[must_use]
-    pub fn carries(&self) -> &[Sid] {
-        &self.carries
+    pub fn carries(&self) -> Vec<Sid> {
+        self.current().registered.carries.clone()
     }
 
-    /// The relocations that were read in W4.
+    /// The relocations that were read in W4, or by the last rebase.
     #[must_use]
-    pub fn relocations(&self) -> &Relocations {
-        &self.relocations
+    pub fn relocations(&self) -> Arc<Relocations> {
+        Arc::clone(&self.current().relocations)
     }
 
     /// Where a blob is now: relocations followed.
     #[must_use]
     pub fn resolve(&self, place: Place) -> Place {
-        self.relocations.resolve(place)
+        self.current().relocations.resolve(place)
     }
 
     /// Whether anything was relocated at all.
     #[must_use]
     pub fn has_relocations(&self) -> bool {
-        !self.relocations.is_empty()
+        !self.current().relocations.is_empty()
     }
 
     /// Whether no place is ruled out by W5: the usual case.
     #[must_use]
     pub fn forbids_nothing(&self) -> bool {
-        self.forbidden.is_empty()
+        self.current().forbidden.is_empty()
     }
 
     /// W5: whether a blob at this (resolved) place may be referenced. A question about a pack that was not seen yet
     /// costs one request; equal questions are joined.
     pub async fn may_use(&self, place: Place) -> Result<bool> {
-        if self.forbidden.forbids(place) {
+        if self.is_forbidden(place) {
             return Ok(false);
         }
         Ok(self.existence.find_size(place.pack).await?.is_some())
@@ -159,14 +173,21 @@ impl Session {
     /// Whether W5 rules out this place without asking the store: its pack is condemned or the blob quarantined.
     #[must_use]
     pub fn is_forbidden(&self, place: Place) -> bool {
-        self.forbidden.forbids(place)
+        self.current().forbidden.forbids(place)
+    }
+
+    /// Whether W5 rules out any blob of this pack without asking the store.
+    #[must_use]
+    pub fn forbids_of(&self, pack: PackId) -> bool {
+        self.current().forbidden.forbids_of(pack)
     }
 
     /// Packs that are known to exist because the summary of the parent, read by [`Session::find_parent`], needs them.
     /// Nothing else may be passed: not the index, not a delta, not a cache (W5). Packs that were relocated are gone,
     /// though the summary names them: they are left out, and the copies asked for when they are needed.
     pub fn note_exists(&self, packs: impl IntoIterator<Item = PackRef>) {
-        self.existence.note(packs.into_iter().filter(|p| !self.relocations.moves(p.id)));
+        let relocations = self.relocations();
+        self.existence.note(packs.into_iter().filter(|p| !relocations.moves(p.id)));
     }
 
     /// Sees all packs by one listing, instead of one request each. For sessions that are about to use many.

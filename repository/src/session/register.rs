@@ -10,11 +10,18 @@ use crate::session::Who;
 use crate::{Error, ErrorKind, Result};
 
 /// What came of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Registered {
     pub(super) sid: Sid,
     pub(super) generation: Generation,
     pub(super) carries: Vec<Sid>,
+}
+
+impl Registered {
+    /// All sids of this work so far.
+    pub(super) fn chain(&self) -> Vec<Sid> {
+        self.carries.iter().copied().chain([self.sid]).collect()
+    }
 }
 
 /// W1 and W3: the highest generation with an `open` record that is above `than`, else `than`. `g/` is never emptied,
@@ -29,17 +36,29 @@ pub(crate) async fn newest_generation(objects: &Objects, than: Option<Generation
     Ok(opened.max().into_iter().chain(than).max().unwrap_or_default())
 }
 
-/// W1 to W3: registers in the newest generation, again until it stays the newest.
-pub(super) async fn register(objects: &Objects, who: &Who) -> Result<Registered> {
-    let mut carries = Vec::new();
+/// W1 to W3: registers in the newest generation, again until it stays the newest. `before` is what the new registration
+/// carries on: it stays open, and the caller closes it when it has checked all that it refers to (WR).
+pub(super) async fn register(
+    objects: &Objects,
+    who: &Who,
+    before: Option<&Registered>,
+) -> Result<Registered> {
+    let mut carries = before.map(Registered::chain).unwrap_or_default();
     // W1
-    let mut generation = newest_generation(objects, None).await?;
+    let mut generation = newest_generation(objects, before.map(|b| b.generation)).await?;
     for _ in 0..REGISTRATIONS_MAX {
         // W2
         let sid = put_registration(objects, who, generation, &carries).await?;
         // W3: either this reading sees a collector's new generation, or the collector's listing (G3) sees the
         // registration. Without the second reading both could miss each other.
-        let now = newest_generation(objects, Some(generation)).await?;
+        let now = match newest_generation(objects, Some(generation)).await {
+            Ok(now) => now,
+            Err(e) => {
+                // Nobody would ever close it but a collector that takes it for dead.
+                let _ = abort(objects, generation, sid, "registration failed").await;
+                return Err(e);
+            }
+        };
         if now == generation {
             return Ok(Registered { sid, generation, carries });
         }

@@ -17,6 +17,7 @@ use crate::manifest::tests::{manifest, place};
 use crate::pack::PackKind;
 use crate::store::{Key, Op, StoreErrorKind};
 
+mod follow;
 mod snapshots;
 
 pub(super) async fn open(world: &World) -> Session {
@@ -93,7 +94,7 @@ async fn w3_a_generation_that_moves_closes_the_old_sid_and_carries_it() {
     let session = open(&world).await;
     assert_eq!((session.generation(), session.carries().len()), (Generation(2), 2));
     for (g, sid) in [0, 1].into_iter().zip(session.carries()) {
-        assert!(matches!(outcome(&world.objects, Generation(g), *sid).await, Some(Outcome::Aborted { .. })));
+        assert!(matches!(outcome(&world.objects, Generation(g), sid).await, Some(Outcome::Aborted { .. })));
     }
     let key = world.objects.layout.registration(Generation(2), session.sid());
     let plain = world.objects.find(ObjectKind::Registration, &key).await.unwrap().unwrap();

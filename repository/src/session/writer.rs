@@ -17,8 +17,11 @@ impl Session {
     /// W6: puts a pack of this session, which was decoded again and compared before. A pack of its own name that
     /// "already exists" with the same size is a lost reply: names are random and belong to one session.
     pub async fn put_pack(&self, id: PackId, bytes: Bytes) -> Result<PackRef> {
-        if id.sid != self.sid {
-            return Err(Error::new(ErrorKind::Internal, format!("pack {id} is not of session {}", self.sid)));
+        if !self.is_own(id) {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                format!("pack {id} is not of session {}", self.sid()),
+            ));
         }
         let (key, size) = (self.objects.layout.pack(id), bytes.len() as u64);
         let mut failed = None;
@@ -58,11 +61,8 @@ impl Session {
     /// W6: publishes packs that are put, so that others find their blobs. Never before all of them are.
     pub async fn publish_delta(&self, packs: &[DeltaPack]) -> Result<()> {
         for part in delta::split(packs) {
-            let key = self.objects.layout.delta(
-                self.generation,
-                self.sid,
-                self.deltas.fetch_add(1, Ordering::Relaxed),
-            );
+            let (generation, sid) = self.name();
+            let key = self.objects.layout.delta(generation, sid, self.deltas.fetch_add(1, Ordering::Relaxed));
             let sealed = self.objects.seal(ObjectKind::Delta, &key, &delta::encode(part));
             if let Whose::Others(_) = self.objects.put_own(&key, &sealed).await? {
                 return Err(Error::new(ErrorKind::Damaged, format!("{key} is there and is not ours")));

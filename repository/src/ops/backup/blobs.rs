@@ -3,7 +3,7 @@
 //! Two parts of a backup that meet the same new blob agree through *claims*: the first stores it, the others wait for
 //! its place. A claim that is dropped (its part failed) is given back, so that nobody waits for ever.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,8 +13,9 @@ use tokio::sync::Notify;
 use super::packing::Packing;
 use super::reuse::Trusted;
 use crate::error::Context as _;
-use crate::ids::{BlobId, BlobRef, PackId, PackRef, Place};
+use crate::ids::{BlobId, BlobRef, PackRef, Place};
 use crate::index::{Index, Lookup};
+use crate::limits::PLACES_TRIED;
 use crate::monitor::Monitor;
 use crate::ops::Repository;
 use crate::ops::kept::Kept;
@@ -29,7 +30,6 @@ pub(super) struct Known {
     open: HashMap<BlobId, Option<Place>>,
     /// Blobs of finished packs; spills to temporary files beyond its table.
     finished: Index,
-    sizes: HashMap<PackId, u64>,
 }
 
 /// The session's table of blobs. Shared by all parts of one backup.
@@ -41,7 +41,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new() -> Self {
-        let known = Known { open: HashMap::new(), finished: Index::temporary(), sizes: HashMap::new() };
+        let known = Known { open: HashMap::new(), finished: Index::temporary() };
         Self { known: Mutex::new(known), changed: Notify::new() }
     }
 
@@ -59,7 +59,6 @@ impl Table {
     pub(super) fn finished(&self, pack: PackRef, footer: &Footer) -> Result<()> {
         let ids: Vec<BlobId> = footer.blobs.iter().map(|b| b.id).collect();
         let mut known = self.lock();
-        known.sizes.insert(pack.id, pack.bytes);
         let insert = known.finished.insert_pack(pack, &ids).and_then(|()| known.finished.flush_if_full());
         for id in &ids {
             if known.open.get(id).is_some_and(|p| p.is_some_and(|p| p.pack == pack.id)) {
@@ -69,11 +68,6 @@ impl Table {
         insert.context(ErrorKind::Internal, || {
             "keep the table of new blobs (is the temporary folder full?)".to_owned()
         })
-    }
-
-    /// The size of a pack that this session has finished.
-    pub(super) fn size_of(&self, pack: PackId) -> Option<u64> {
-        self.lock().sizes.get(&pack).copied()
     }
 }
 
@@ -153,10 +147,12 @@ impl BlobWriter {
             if places[i].is_some() {
                 continue;
             }
-            match known.open.get(id) {
+            // What a fenced session stored may have been condemned before it went on.
+            let open = known.open.get(id).filter(|p| p.is_none_or(|p| !self.session.is_forbidden(p)));
+            match open {
                 Some(Some(place)) => places[i] = Some(*place),
                 Some(None) => continue,
-                None => match known.finished.find(id) {
+                None => match known.finished.find_where(id, |p| !self.session.forbids_of(p.id)) {
                     Some(place) => places[i] = Some(place),
                     None => {
                         known.open.insert(*id, None);
@@ -209,10 +205,16 @@ impl BlobWriter {
         let mut hits = self.lookup.find(ids).await?;
         hits.resize(ids.len(), None);
         for (id, hit) in ids.iter().zip(&mut hits) {
-            if let Some(place) = *hit {
-                let place = self.session.resolve(place);
-                let usable = self.session.may_use(place).await? && self.trusted.allows(*id, place).await?;
-                *hit = usable.then_some(place);
+            let mut refused = HashSet::new();
+            while let Some(place) = *hit {
+                let now = self.session.resolve(place);
+                if self.session.may_use(now).await? && self.trusted.allows(*id, now).await? {
+                    *hit = Some(now);
+                    break;
+                }
+                refused.insert(place.pack);
+                let further = refused.len() < PLACES_TRIED;
+                *hit = if further { self.lookup.find_besides(id, &refused) } else { None };
             }
         }
         Ok(hits)

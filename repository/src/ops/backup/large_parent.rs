@@ -7,7 +7,6 @@ use super::Reading;
 use crate::chunk::compare::Parent;
 use crate::chunk::segment::{self, Segment};
 use crate::error::Context as _;
-use crate::items::NodeRef;
 use crate::items::entry::SegmentRef;
 use crate::items::segment::read_segment;
 use crate::{ErrorKind, Result};
@@ -43,7 +42,9 @@ impl ParentFeed {
         }
         let neighbour = |n: Option<u64>| n.and_then(|n| self.near.get(&n));
         let parent = self.near.get(&index).cloned().map(|this| {
-            Arc::new(Parent::new(neighbour(index.checked_sub(1)), this, neighbour(index.checked_add(1))))
+            let (before, after) = (neighbour(index.checked_sub(1)), neighbour(index.checked_add(1)));
+            let suspects = &self.reading.suspects;
+            Arc::new(Parent::new(before, this, after).without(|place| suspects.forbid(place)))
         });
         self.last = Some((index, parent.clone()));
         Ok(parent)
@@ -52,13 +53,20 @@ impl ParentFeed {
     async fn read(&self, index: u64) -> Result<Option<Segment>> {
         let at = usize::try_from(index).ok();
         let Some(&segment) = at.and_then(|at| self.refs.get(at)) else { return Ok(None) };
-        let (bytes, mut places) = read_segment(&*self.reading.fetch, segment).await?;
+        let suspects = &self.reading.suspects;
+        if suspects.forbid(segment.segment.place) || suspects.forbid(segment.usage.place) {
+            return Ok(None);
+        }
+        let (bytes, mut places) = match read_segment(&*self.reading.fetch, segment).await {
+            Err(e) if suspects.explain(&e) => return Ok(None),
+            read => read?,
+        };
         for place in &mut places {
             *place = self.reading.writer.session.resolve(*place);
         }
         let decoded = segment::decode(&bytes, &places)
             .context(ErrorKind::Damaged, || format!("read segment {}", segment.segment.id))?;
-        self.reading.sink.note_parent(&[NodeRef { node: segment.segment, usage: segment.usage }]);
+        self.reading.sink.note_parent([segment.segment, segment.usage]);
         Ok(Some(decoded))
     }
 }

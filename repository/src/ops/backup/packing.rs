@@ -259,7 +259,12 @@ impl Packing {
         let (last, now) = (*self.published.lock().await, self.repo.env.now());
         // A clock that was set back makes a delta due too.
         let old = now < last || now >= last.plus_seconds(limits::DELTA_SECONDS);
-        if packs >= limits::DELTA_PACKS || old { self.publish().await } else { Ok(()) }
+        if packs < limits::DELTA_PACKS && !old {
+            return Ok(());
+        }
+        self.publish().await?;
+        // A collector may have begun, and waits for this session until it notices.
+        self.session.follow().await.map(drop)
     }
 
     /// Publishes an index delta of all packs that were stored since the last one.

@@ -1,4 +1,4 @@
-//! The parent snapshot of a backup: its entries as a stream, and what of it may still be referenced.
+//! The parent of a backup: its entries as a stream, and what of it may still be referenced.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,50 +6,73 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
-use super::Reading;
-use crate::Result;
+use super::{Reading, Written};
+use crate::env::Timestamp;
 use crate::ids::{PackId, Place};
 use crate::items::entry::{Content, Entry, ExtentData, Kind};
 use crate::items::range::Range;
 use crate::items::reader::Leaf;
 use crate::items::{NodeRef, TreeReader};
+use crate::manifest::Manifest;
 use crate::manifest::summary::PackUse;
-use crate::ops::snapshots::Snapshot;
+use crate::ops::reader::is_damage;
 use crate::session::Session;
+use crate::{Error, Result};
 
 /// Leaves of the parent that are read ahead of the walk.
 const LEAVES_QUEUED: usize = 4;
 
-/// The snapshot that unchanged entries are taken from.
+/// What unchanged entries are taken from: the parent snapshot, or the tree of this backup's own pass before.
 #[derive(Debug)]
-pub(super) struct ParentSnapshot {
-    pub(super) snapshot: Snapshot,
+pub(super) struct Parent {
+    root: NodeRef,
+    /// When it began to read.
+    pub(super) started: Timestamp,
+    pub(super) identity: Option<[u8; 16]>,
+    /// It is this backup's own pass before: what it has read need not be read again for any reason but the times.
+    pub(super) is_draft: bool,
     pub(super) suspects: Arc<Suspects>,
 }
 
-/// Packs of the parent of which not all may be referenced any more.
-#[derive(Debug, Default)]
-pub(super) struct Suspects(HashSet<PackId>);
+/// What of the parent may not be referenced any more.
+#[derive(Debug)]
+pub(super) struct Suspects {
+    packs: HashSet<PackId>,
+    session: Arc<Session>,
+}
 
 impl Suspects {
-    /// False if the entry refers to a suspect pack, or may do so out of sight: then it is read as if it had changed.
+    /// Those of no parent.
+    pub(super) fn none(session: &Arc<Session>) -> Arc<Self> {
+        Arc::new(Self { packs: HashSet::new(), session: Arc::clone(session) })
+    }
+
+    /// True if this blob may not be referenced, as far as is known without asking.
+    pub(super) fn forbid(&self, place: Place) -> bool {
+        self.packs.contains(&place.pack) || self.session.is_forbidden(place)
+    }
+
+    /// False if the entry refers to a suspect: then it is read as if it had changed. What segments refer to is not seen here.
     pub(super) fn may_keep(&self, entry: &Entry) -> bool {
-        self.0.is_empty()
-            || match &entry.kind {
-                Kind::File(Content::Segments(_)) => false,
-                _ => entry.blobs().all(|b| !self.0.contains(&b.place.pack)),
-            }
+        self.packs.is_empty() && self.session.forbids_nothing()
+            || entry.blobs().all(|b| !self.forbid(b.place))
+    }
+
+    /// True if this is what becomes of a parent that was forgotten and deleted while the session went on: what can't be
+    /// read of it is read from the volume.
+    pub(super) fn explain(&self, e: &Error) -> bool {
+        is_damage(e) && self.session.has_moved()
     }
 }
 
-impl ParentSnapshot {
-    /// With the parent's summary, which once resolved shows that its packs exist (rule W5). Packs that its blobs were
-    /// relocated to are asked for.
-    pub(super) async fn check(snapshot: Snapshot, uses: &[PackUse], session: &Session) -> Result<Self> {
+impl Parent {
+    /// The parent snapshot, with its summary, which once resolved shows that its packs exist (rule W5). Packs that its
+    /// blobs were relocated to are asked for.
+    pub(super) async fn check(manifest: &Manifest, uses: &[PackUse], session: &Arc<Session>) -> Result<Self> {
         let mut suspects = HashSet::new();
         if session.forbids_nothing() && !session.has_relocations() {
             session.note_exists(uses.iter().map(|u| u.pack));
-            return Ok(Self { snapshot, suspects: Arc::default() });
+            return Ok(Self::of(manifest, suspects, session));
         }
         for PackUse { pack, ordinals } in uses {
             let (mut moved, mut stays) = (false, false);
@@ -69,24 +92,66 @@ impl ParentSnapshot {
                 suspects.insert(pack.id);
             }
         }
-        Ok(Self { snapshot, suspects: Arc::new(Suspects(suspects)) })
+        Ok(Self::of(manifest, suspects, session))
+    }
+
+    fn of(manifest: &Manifest, packs: HashSet<PackId>, session: &Arc<Session>) -> Self {
+        Self {
+            root: NodeRef { node: manifest.root, usage: manifest.root_usage },
+            started: manifest.started,
+            identity: manifest.identity,
+            is_draft: false,
+            suspects: Arc::new(Suspects { packs, session: Arc::clone(session) }),
+        }
+    }
+
+    /// The tree that a pass of this backup has written, of which not all may be referenced any more.
+    pub(super) async fn draft(
+        written: &Written,
+        started: Timestamp,
+        uses: &[PackUse],
+        session: &Arc<Session>,
+    ) -> Result<Self> {
+        let mut packs = HashSet::new();
+        for PackUse { pack, ordinals } in uses {
+            let pack = pack.id;
+            let all_stay = !session.relocations().moves(pack) && !session.forbids_of(pack);
+            let ordinals = ordinals.iter().take(if all_stay { 1 } else { usize::MAX });
+            for now in ordinals.map(|ordinal| session.resolve(Place { pack, ordinal })) {
+                if !session.may_use(now).await? {
+                    packs.insert(now.pack);
+                }
+            }
+        }
+        Ok(Self {
+            root: NodeRef { node: written.tree.root.node, usage: written.tree.root.usage },
+            started,
+            identity: written.identity,
+            is_draft: true,
+            suspects: Arc::new(Suspects { packs, session: Arc::clone(session) }),
+        })
     }
 
     /// Reads the parent's item stream ahead of the walk.
     pub(super) fn stream_leaves(&self, reading: &Arc<Reading>) -> mpsc::Receiver<Result<Leaf>> {
-        let manifest = &self.snapshot.manifest;
-        let root = NodeRef { node: manifest.root, usage: manifest.root_usage };
-        let mut leaves = TreeReader::new(Arc::clone(&reading.fetch), root).leaves(Range::All);
+        let mut leaves = TreeReader::new(Arc::clone(&reading.fetch), self.root).leaves(Range::All);
         let (tx, rx) = mpsc::channel(LEAVES_QUEUED);
-        let (reading, suspects) = (Arc::clone(reading), Arc::clone(&self.suspects));
+        let reading = Arc::clone(reading);
         // Ends with its receiver: every send fails then.
         tokio::spawn(async move {
+            let suspects = Arc::clone(&reading.suspects);
             while let Some(leaf) = leaves.next().await {
                 let leaf = leaf.map(|leaf| resolve(leaf, &reading.writer.session));
-                if let Ok(leaf) = &leaf {
-                    let usable = |n: &&NodeRef| !suspects.0.contains(&n.node.place.pack);
-                    let usable = leaf.nodes.iter().filter(usable).copied().collect::<Vec<_>>();
-                    reading.sink.note_parent(&usable);
+                match &leaf {
+                    Ok(leaf) => {
+                        let blobs = leaf.nodes.iter().flat_map(|n| [n.node, n.usage]);
+                        reading.sink.note_parent(blobs.filter(|b| !suspects.forbid(b.place)));
+                    }
+                    Err(e) if suspects.explain(e) => {
+                        tracing::warn!(error = %e.chain(), "the rest of the parent is not readable; its files are read");
+                        return;
+                    }
+                    Err(_) => {}
                 }
                 if tx.send(leaf).await.is_err() {
                     return;

@@ -8,14 +8,16 @@ use futures::stream::{FuturesOrdered, StreamExt as _};
 use tokio::sync::mpsc;
 
 use super::small::Done;
-use super::steps::{Item, Step};
+use super::steps::{Item, Large, Step};
 use super::{Reading, large, small};
-use crate::Result;
+use crate::error::Context as _;
 use crate::items::entry::{Content, Entry, Kind};
 use crate::items::segment::segment_places;
 use crate::items::{MetaSink as _, Usage};
 use crate::limits;
+use crate::manifest::summary::SummaryBuilder;
 use crate::source::Found;
+use crate::{ErrorKind, Result};
 
 /// The steps that are worked on.
 pub(super) struct Pipe {
@@ -84,7 +86,7 @@ impl Pipe {
             let bytes = usize::try_from(found.size).unwrap_or(0);
             Step::Batch(vec![Item::Read(found)], bytes)
         } else {
-            Step::Large(Box::new((found, None)))
+            Step::Large(Box::new(Large { found, old: None, unchanged: false }))
         };
         self.running.push_front(Box::pin(process(Arc::clone(&self.reading), Ok(step))));
         self.reads_first = true;
@@ -93,41 +95,50 @@ impl Pipe {
 
 async fn process(reading: Arc<Reading>, step: Result<Step>) -> Result<Vec<Done>> {
     match step? {
-        Step::Batch(items, bytes) => {
-            let mut done = small::read_batch(&reading, items, bytes).await?;
-            for one in &mut done {
-                if let Done::Entry(entry) = one {
-                    need_segments(&reading, entry).await?;
-                }
-            }
-            Ok(done)
-        }
+        Step::Batch(items, bytes) => small::read_batch(&reading, items, bytes).await,
         Step::Large(large) => {
-            let (found, old) = *large;
+            let Large { found, old, unchanged } = *large;
+            if unchanged && let Some(kept) = keep(&reading, old.as_ref()).await? {
+                reading.monitor.files_unchanged.add(1);
+                reading.monitor.bytes_done.add(found.size);
+                return Ok(vec![Done::Entry(kept)]);
+            }
             Ok(large::read_large(&reading, found, old).await?.into_iter().collect())
         }
     }
 }
 
-/// Of a large file that is taken over: notes what its segments refer to, which the item stream does not say. Where a
-/// GC run moved any of it, the segment gets a usage that says where it is now: a relocation is kept only as long as
-/// some summary names the old pack.
-async fn need_segments(reading: &Arc<Reading>, entry: &mut Entry) -> Result<()> {
-    let Kind::File(Content::Segments(segments)) = &mut entry.kind else { return Ok(()) };
-    for segment in segments {
-        let mut places = segment_places(&*reading.fetch, *segment).await?;
+/// A large file as it was: notes what its segments refer to, which the item stream does not say. `None` if any of that
+/// may not be referenced any more. Where a GC run moved any of it, the segment gets a usage that says where it is now:
+/// a relocation is kept only as long as some summary names the old pack.
+async fn keep(reading: &Arc<Reading>, old: Option<&Entry>) -> Result<Option<Entry>> {
+    let Some(mut entry) = old.cloned() else { return Ok(None) };
+    let Kind::File(Content::Segments(segments)) = &mut entry.kind else { return Ok(None) };
+    let (suspects, mut needed) = (&reading.suspects, SummaryBuilder::default());
+    for segment in segments.iter_mut() {
+        if suspects.forbid(segment.segment.place) || suspects.forbid(segment.usage.place) {
+            return Ok(None);
+        }
+        let mut places = match segment_places(&*reading.fetch, *segment).await {
+            Err(e) if suspects.explain(&e) => return Ok(None),
+            read => read?,
+        };
         let mut moved = false;
         for place in &mut places {
             let now = reading.writer.session.resolve(*place);
             moved |= std::mem::replace(place, now) != now;
         }
-        reading.sink.need(places.iter().copied())?;
+        if places.iter().any(|p| suspects.forbid(*p)) {
+            return Ok(None);
+        }
         if moved {
-            let usage = Usage { places, nested: Vec::new() };
+            let usage = Usage { places: places.clone(), nested: Vec::new() };
             segment.usage = reading.sink.clone().put(usage.encode()).await?;
-        } else {
-            reading.sink.need([segment.usage.place])?;
+        }
+        for place in places.into_iter().chain([segment.usage.place]) {
+            needed.add(place).context(ErrorKind::Damaged, || "sum up what a file needs".to_owned())?;
         }
     }
-    Ok(())
+    reading.sink.need_all(needed)?;
+    Ok(Some(entry))
 }

@@ -11,8 +11,8 @@ use super::blobs::BlobWriter;
 use crate::Result;
 use crate::error::{Context as _, ErrorKind};
 use crate::ids::{BlobId, BlobRef, Place};
-use crate::items::{MetaSink, NodeRef};
-use crate::manifest::summary::SummaryBuilder;
+use crate::items::MetaSink;
+use crate::manifest::summary::{PackUse, SummaryBuilder};
 
 /// Stores metadata, and notes every place that the snapshot needs.
 #[derive(Clone, Debug)]
@@ -27,10 +27,10 @@ impl Sink {
         Self { writer: Arc::clone(writer), parents: Arc::default(), summary: Arc::default() }
     }
 
-    /// Notes a node of the parent; its places were resolved and may be used.
-    pub(super) fn note_parent(&self, nodes: &[NodeRef]) {
+    /// Notes nodes of the parent; their places were resolved and may be used.
+    pub(super) fn note_parent(&self, nodes: impl IntoIterator<Item = BlobRef>) {
         let mut parents = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
-        parents.extend(nodes.iter().flat_map(|n| [n.node, n.usage]).map(|b| (b.id, b.place)));
+        parents.extend(nodes.into_iter().map(|b| (b.id, b.place)));
     }
 
     /// Notes blobs that the snapshot needs.
@@ -40,6 +40,15 @@ impl Sink {
             summary.add(place).context(ErrorKind::Damaged, || "sum up what the snapshot needs".to_owned())?;
         }
         Ok(())
+    }
+
+    /// Notes all of these.
+    pub(super) fn need_all(&self, needed: SummaryBuilder) -> Result<()> {
+        let bad = || "sum up what the snapshot needs".to_owned();
+        let uses = needed.finish(|_| Some(0)).context(ErrorKind::Damaged, bad)?;
+        let mut summary = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
+        let add = |u: &PackUse| summary.add_use(u.pack.id, &u.ordinals);
+        uses.iter().try_for_each(add).context(ErrorKind::Damaged, bad)
     }
 
     /// All that was noted.
@@ -58,7 +67,7 @@ impl MetaSink for Sink {
     async fn put(&mut self, plain: Vec<u8>) -> Result<BlobRef> {
         let id = self.writer.repo.keys.blob_id(&plain);
         let known = self.parents.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
-        let blob = match known {
+        let blob = match known.filter(|&place| !self.writer.session.is_forbidden(place)) {
             Some(place) => {
                 self.writer.count_found(plain.len());
                 BlobRef { id, place }

@@ -34,8 +34,18 @@ pub(super) enum Item {
 pub(super) enum Step {
     /// Entries, and files small enough to be read whole.
     Batch(Vec<Item>, usize),
-    /// A large file, and the parent's entry of it if that has segments.
-    Large(Box<(Found, Option<Entry>)>),
+    /// A large file.
+    Large(Box<Large>),
+}
+
+/// A large file on its way into the item stream.
+#[derive(Debug)]
+pub(super) struct Large {
+    pub(super) found: Found,
+    /// The parent's entry of it if that has segments.
+    pub(super) old: Option<Entry>,
+    /// The file is as it was: unless its segments refer to what may not be referenced any more, it need not be read.
+    pub(super) unchanged: bool,
 }
 
 /// A batch is handed on at this many bytes to read.
@@ -46,12 +56,12 @@ const BATCH_ITEMS: usize = 1024;
 const BATCH_DIRECTORIES: usize = 16;
 
 /// The parent's entries, in step with the walk.
-pub(super) struct Parent {
+pub(super) struct Leaves {
     leaves: mpsc::Receiver<Result<Leaf>>,
     entries: VecDeque<Entry>,
 }
 
-impl Parent {
+impl Leaves {
     /// Reads leaves from this queue; `None` stands for a first backup.
     pub(super) fn new(leaves: Option<mpsc::Receiver<Result<Leaf>>>) -> Self {
         let leaves = leaves.unwrap_or_else(|| mpsc::channel(1).1);
@@ -79,10 +89,10 @@ impl Parent {
 /// Walks, and sends steps until the walk ends or nobody listens any more.
 pub(super) struct Walker<'w> {
     pub(super) walk: Walk,
-    pub(super) parent: Parent,
+    pub(super) parent: Leaves,
     /// When an entry of the parent holds; `None` without a parent.
     pub(super) fresh: Option<FreshRules>,
-    /// Says whether everything that a parent's entry refers to may still be referenced (rule W5).
+    /// Says whether everything that a parent's entry names may still be referenced (rule W5).
     pub(super) may_keep: &'w (dyn Fn(&Entry) -> bool + Sync),
     pub(super) links: &'w Links,
     pub(super) monitor: &'w Monitor,
@@ -146,6 +156,11 @@ impl Walker<'_> {
             && found.is_unchanged(old, rules)
             && (self.may_keep)(old)
         {
+            if matches!(old.kind, Kind::File(Content::Segments(_))) {
+                let mut old = old.clone();
+                old.meta.linked = found.meta.linked;
+                return Decision::Large(Box::new(Large { found, old: Some(old), unchanged: true }));
+            }
             if found.kind == FoundKind::File {
                 self.monitor.files_unchanged.add(1);
                 self.monitor.bytes_done.add(found.size);
@@ -161,9 +176,8 @@ impl Walker<'_> {
             if found.size <= limits::LARGE_FILE_BYTES {
                 return Decision::Item(Item::Read(found));
             }
-            let old =
-                old.filter(|o| matches!(o.kind, Kind::File(Content::Segments(_))) && (self.may_keep)(o));
-            return Decision::Large(Box::new((found, old)));
+            let old = old.filter(|o| matches!(o.kind, Kind::File(Content::Segments(_))));
+            return Decision::Large(Box::new(Large { found, old, unchanged: false }));
         }
         match read_other(&found) {
             Ok(entry) => Decision::Item(Item::Ready(entry)),
@@ -175,7 +189,7 @@ impl Walker<'_> {
 
 enum Decision {
     Item(Item),
-    Large(Box<(Found, Option<Entry>)>),
+    Large(Box<Large>),
     Skip,
 }
 

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use super::blobs::{BlobWriter, Table};
 use super::commit::own_index;
 use super::packing::Packing;
+use super::passes::{holds, sum_up};
 use super::reuse::{Reuse, Trusted};
 use super::sink::Sink;
-use crate::error::Context as _;
 use crate::ids::{BlobId, BlobRef, Place, Sid};
 use crate::index::Lookup;
 use crate::items::MetaSink;
@@ -102,23 +102,29 @@ impl Writing {
         self.writer.packing.take_failure().unwrap_or(e)
     }
 
-    /// Stores all that is still open, and all that the snapshot needs as its summary.
+    /// Stores all that is still open, and all that the snapshot needs as its summary. Fails with `Fenced` where a GC run has
+    /// condemned some of that meanwhile: start again. Commit at once afterwards.
     pub(crate) async fn finish(&self) -> Result<Summary> {
         let (packing, session) = (&self.writer.packing, &self.writer.session);
         packing.flush().await?;
-        let builder = self.sink.take_summary();
-        let uses = builder.finish(|pack| session.known_pack_bytes(pack));
-        let uses = uses.context(ErrorKind::Internal, || "sum up the packs".to_owned())?;
+        let uses = sum_up(self.sink.take_summary(), session).await?;
         let whole = summary::encode(&uses);
-        if whole.len() <= limits::SUMMARY_INLINE_BYTES {
-            return Ok(Summary::Inline(whole));
+        let summary = if whole.len() <= limits::SUMMARY_INLINE_BYTES {
+            Summary::Inline(whole)
+        } else {
+            let mut pieces = Vec::new();
+            for piece in summary::pieces(&uses) {
+                pieces.push(self.sink.put_apart(piece).await?);
+            }
+            packing.flush().await?;
+            Summary::Pieces(pieces)
+        };
+        // The session may have followed the generation while it stored (WR). From here on it does not.
+        let pieces_hold = summary.pieces().iter().all(|p| !session.is_forbidden(p.place));
+        if pieces_hold && holds(&uses, session).await? {
+            return Ok(summary);
         }
-        let mut pieces = Vec::new();
-        for piece in summary::pieces(&uses) {
-            pieces.push(self.sink.put_apart(piece).await?);
-        }
-        packing.flush().await?;
-        Ok(Summary::Pieces(pieces))
+        Err(Error::new(ErrorKind::Fenced, "a GC run has condemned what the snapshot refers to"))
     }
 
     /// W7. The snapshot's id.
