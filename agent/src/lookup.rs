@@ -1,5 +1,6 @@
 //! Asks the coordinator where blobs lie; while it is away, the local index.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use async_trait::async_trait;
 use proto::v1::agents_client::AgentsClient;
 use proto::{MESSAGE_BYTES_MAX, convert};
 use repository::Result;
-use repository::ids::{BlobId, Place};
+use repository::ids::{BlobId, PackId, Place};
 use repository::index::Lookup;
 use service::client::{Connection, Dialer};
 use tokio::time::Instant;
@@ -107,5 +108,9 @@ impl Lookup for RemoteLookup {
             places.extend(self.local.find(batch).await?);
         }
         Ok(places)
+    }
+
+    fn find_besides(&self, id: &BlobId, packs: &HashSet<PackId>) -> Option<Place> {
+        self.local.find_besides(id, packs)
     }
 }

@@ -13,7 +13,7 @@ use repository::items::entry::Entry;
 use repository::ops::browse::{self, Change, ResultStream};
 use repository::ops::snapshots::{self, Snapshot, Stats};
 use repository::ops::verify::{self, Level, VerifyReport};
-use repository::ops::{Repository, Task};
+use repository::ops::{Repository, Task, index};
 use repository::store::Counts;
 use service::repo::Probe;
 
@@ -82,9 +82,9 @@ impl Engine for RepositoryEngine {
 
     async fn refresh_index(&self) -> Result<()> {
         for damaged in self.index.refresh().await?.damaged {
-            tracing::warn!(error = %damaged.chain(), "an index delta is not readable");
+            tracing::warn!(error = %damaged.chain(), "a part of the index is not readable");
         }
-        Ok(())
+        index::drop_swept(&self.repo.objects(), &self.index).await
     }
 
     fn list(&self, snapshot: &Snapshot, path: &[u8], recursive: bool) -> ResultStream<Entry> {

@@ -17,6 +17,8 @@ pub enum ObjectKind {
     Pack = b'p',
     /// An index delta, `i/`.
     Delta = b'i',
+    /// A shard of the stored index or a root of it, `x/`.
+    Index = b'x',
     /// A session registration, `s/`.
     Registration = b's',
     /// A session's outcome, `m/`.
@@ -117,6 +119,18 @@ impl Layout {
         key(format!("{}{sid}-{n}", self.generation_folder(ObjectKind::Delta, generation)))
     }
 
+    /// A shard of the stored index.
+    #[must_use]
+    pub fn index_shard(&self, generation: Generation, random: [u8; 16]) -> Key {
+        key(format!("{}{}", self.generation_folder(ObjectKind::Index, generation), hex(&random)))
+    }
+
+    /// The root that lists a generation's shards.
+    #[must_use]
+    pub fn index_root(&self, generation: Generation) -> Key {
+        key(format!("{}root", self.generation_folder(ObjectKind::Index, generation)))
+    }
+
     /// A session's registration.
     #[must_use]
     pub fn registration(&self, generation: Generation, sid: Sid) -> Key {
@@ -215,6 +229,15 @@ impl Layout {
         let (generation, name) = rest.split_once('/')?;
         let (sid, n) = name.split_once('-')?;
         Some((generation.parse().ok()?, sid.parse().ok()?, n.parse().ok()?))
+    }
+
+    /// Takes the key of a part of the stored index apart: `None` in the second place for a root.
+    #[must_use]
+    pub fn parse_index(&self, key: &Key) -> Option<(Generation, Option<[u8; 16]>)> {
+        let rest = key.as_str().strip_prefix(&self.folder(ObjectKind::Index))?;
+        let (generation, name) = rest.split_once('/')?;
+        let shard = if name == "root" { None } else { Some(parse_hex(name)?) };
+        Some((generation.parse().ok()?, shard))
     }
 
     /// Takes a GC record's key apart; `None` for anything else.

@@ -125,6 +125,23 @@ pub const INDEX_DELTA_BYTES: usize = 8 << 20;
 pub const INDEX_TABLE_ENTRIES: usize = 512 << 10;
 /// Shards of one index at which they are merged into one: each costs a search per lookup.
 pub const INDEX_SHARDS_MAX: usize = 8;
+/// Entries of one stored shard of the index, before sealing: a process holds few of them at once.
+pub const INDEX_SHARD_BYTES: usize = 8 << 20;
+/// Shards of the stored index fetched at once.
+pub const INDEX_SHARD_FETCHES: usize = 2;
+/// Deltas that are worth a new root: fewer are read as fast.
+pub const INDEX_DELTAS_MIN: usize = 32;
+/// So many deltas are worth a new root whatever its size: each is a request for whoever has no cache.
+pub const INDEX_DELTAS_MAX: usize = 1024;
+/// A new root is written when what is new is a share of one in this of what there is, so that all writing of roots together is
+/// so many times the index; and when a share of one in this of its packs is gone.
+pub const INDEX_SHARE: u64 = 8;
+/// Deltas that one root stands for: 28 bytes each in an object that must be readable.
+pub const INDEX_ROOT_DELTAS: usize = 1 << 20;
+/// An index is loaded again this often when a collector tidies under it.
+pub const INDEX_LOADS_MAX: u32 = 4;
+/// Sweeps that are read to drop what is gone from a local index; of older ones what is left costs a request a pack.
+pub const INDEX_SWEEPS_MAX: usize = 64;
 /// Deltas fetched at once while an index is loaded.
 pub const INDEX_FETCHES: usize = 8;
 /// Footers of packs (192 KiB each with what comes along) fetched at once.

@@ -173,6 +173,7 @@ struct GcRecord {
     damaged: Vec<String>,
     leftovers: u64,
     tidied: u64,
+    indexed: u64,
     fenced: Vec<String>,
     waiting_for: Vec<String>,
     done: bool,
@@ -202,6 +203,7 @@ impl From<GcReport> for GcRecord {
             damaged: r.damaged.iter().map(ToString::to_string).collect(),
             leftovers: r.leftovers,
             tidied: r.tidied,
+            indexed: r.indexed,
             fenced: names(r.fenced),
             waiting_for: names(r.waiting_for),
             done: r.done,
@@ -234,6 +236,7 @@ fn collected(r: &GcReport) -> Collected {
         ("deleted_bytes", r.deleted_bytes),
         ("leftovers", r.leftovers),
         ("tidied", r.tidied),
+        ("indexed", r.indexed),
         ("waiting_for", r.waiting_for.len() as u64),
     ];
     let figures = figures.map(|(name, n)| (name.to_owned(), n)).into();

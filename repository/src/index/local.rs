@@ -1,5 +1,5 @@
-//! The repository's own index, kept by a process: all deltas of the store, and a cache folder so that the next process
-//! reads only new ones.
+//! The repository's own index, kept by a process: the newest root of the store with its shards, the deltas that it does
+//! not stand for, and a cache folder so that the next process reads only what is new.
 //!
 //! The cache may be deleted at any time. It never says that a pack exists (rule W5). A folder that can't be read or
 //! written, or is full, costs time and a warning, never a backup.
@@ -12,12 +12,13 @@ use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
 
 use super::objects::Objects;
+use super::stored::{DeltaName as Name, NAME_BYTES, decode_name, encode_name};
 use super::{Index, Lookup, delta};
 use crate::env::Timestamp;
 use crate::error::Context as _;
 use crate::ids::{BlobId, Generation, PackId, Place, Sid};
 use crate::layout::ObjectKind;
-use crate::limits::INDEX_FETCHES;
+use crate::limits::{INDEX_FETCHES, INDEX_LOADS_MAX};
 use crate::store::Key;
 use crate::{Error, ErrorKind, Result};
 
@@ -37,20 +38,32 @@ pub struct Refreshed {
     pub deltas: u64,
     /// Packs in them.
     pub packs: u64,
-    /// Deltas that could not be read: what they name is stored again, or found by other ways. Each is named once.
+    /// Shards of the stored index read.
+    pub shards: u64,
+    /// Deltas, roots and shards that could not be read: what they name is stored again, or found by other ways. Each is named once.
     pub damaged: Vec<Error>,
 }
 
-/// A delta's name. As a note in a shard: generation, sid, number, big endian.
-type Name = (Generation, Sid, u32);
-const NOTE: usize = 28;
+mod roots;
+
+/// A note with this for a sid says that the root of a generation is in here.
+const ROOT: Sid = Sid([0xff; 16]);
+/// A note with this for a sid says that packs that were swept up to a generation are not in here.
+const SWEPT: Sid = Sid([0xfe; 16]);
 /// Deltas that are worth a shard of their own in the cache.
 const SAVE_DELTAS: usize = 16;
 
 #[derive(Debug)]
 struct State {
     index: Index,
+    /// Deltas that are in it, or can't be read.
     known: HashSet<Name>,
+    damaged: HashSet<Name>,
+    /// Generations whose roots are in it; and those whose roots are lost, in whole or in part.
+    roots: HashSet<Generation>,
+    lost_roots: HashSet<Generation>,
+    /// Packs swept up to here are not in it.
+    swept: Generation,
     unsaved: usize,
     refreshed: Option<Timestamp>,
     /// The next process finds it in the cache folder.
@@ -66,18 +79,34 @@ pub struct LocalIndex {
     refreshing: tokio::sync::Mutex<()>,
 }
 
-fn note((generation, sid, n): Name) -> [u8; NOTE] {
-    let mut out = [0; NOTE];
-    out[..8].copy_from_slice(&generation.0.to_be_bytes());
-    out[8..24].copy_from_slice(&sid.0);
-    out[24..].copy_from_slice(&n.to_be_bytes());
-    out
-}
-
-fn parse_note(note: &[u8]) -> Option<Name> {
-    let generation = Generation(u64::from_be_bytes(*note.first_chunk()?));
-    let sid = Sid(*note.get(8..)?.first_chunk()?);
-    Some((generation, sid, u32::from_be_bytes(*note.get(24..)?.first_chunk()?)))
+impl State {
+    /// With what an index notes of itself.
+    fn of(index: Index, kept: bool) -> Self {
+        let mut state = Self {
+            index: Index::temporary(),
+            known: HashSet::new(),
+            damaged: HashSet::new(),
+            roots: HashSet::new(),
+            lost_roots: HashSet::new(),
+            swept: Generation::default(),
+            unsaved: 0,
+            refreshed: None,
+            kept,
+        };
+        for name in index.notes().flat_map(|n| n.chunks_exact(NAME_BYTES)).filter_map(decode_name) {
+            match name {
+                (generation, ROOT, _) => {
+                    state.roots.insert(generation);
+                }
+                (generation, SWEPT, _) => state.swept = state.swept.max(generation),
+                _ => {
+                    state.known.insert(name);
+                }
+            }
+        }
+        state.index = index;
+        state
+    }
 }
 
 impl LocalIndex {
@@ -89,9 +118,7 @@ impl LocalIndex {
             Index::open(&dir).map_err(warn).ok()
         });
         let kept = opened.is_some();
-        let index = opened.unwrap_or_else(Index::temporary);
-        let known = index.notes().flat_map(|n| n.chunks_exact(NOTE)).filter_map(parse_note).collect();
-        let state = RwLock::new(State { index, known, unsaved: 0, refreshed: None, kept });
+        let state = RwLock::new(State::of(opened.unwrap_or_else(Index::temporary), kept));
         let refreshing = tokio::sync::Mutex::new(());
         Self { objects, refresh_seconds: options.refresh_seconds, state, refreshing }
     }
@@ -125,14 +152,30 @@ impl LocalIndex {
         let mut state = self.write();
         let was_kept = state.kept;
         if was_kept {
-            let (index, known) = (Index::temporary(), HashSet::new());
-            *state = State { index, known, unsaved: 0, refreshed: None, kept: false };
+            *state = State::of(Index::temporary(), false);
         }
         was_kept
     }
 
     async fn read_new(&self) -> Result<Refreshed> {
         let listed_at = self.objects.env.now();
+        let mut done = Refreshed::default();
+        for _ in 0..INDEX_LOADS_MAX {
+            // A collector writes a root before it deletes what the root stands for.
+            let whole = self.read_root(&mut done).await?;
+            if self.read_deltas(&mut done).await? && whole {
+                break;
+            }
+        }
+        self.write().refreshed = Some(listed_at);
+        if self.read().unsaved >= SAVE_DELTAS {
+            self.save()?;
+        }
+        Ok(done)
+    }
+
+    /// False if one of those that were listed is gone.
+    async fn read_deltas(&self, done: &mut Refreshed) -> Result<bool> {
         let keys = self.objects.list(&self.objects.layout.folder(ObjectKind::Delta), None).await?;
         let new: Vec<(Name, Key)> = {
             let state = self.read();
@@ -150,27 +193,25 @@ impl LocalIndex {
             }
         }))
         .buffered(INDEX_FETCHES);
-        let mut done = Refreshed::default();
+        let mut all_there = true;
         while let Some((name, read)) = fetched.next().await {
             match read {
-                Ok(None) => {}
+                Ok(None) => all_there = false,
                 Ok(Some(packs)) => {
                     done.deltas += 1;
                     done.packs += packs.len() as u64;
                     self.insert(name, &packs)?;
                 }
                 Err(e) if e.kind() == ErrorKind::Damaged => {
-                    self.write().known.insert(name);
+                    let mut state = self.write();
+                    state.known.insert(name);
+                    state.damaged.insert(name);
                     done.damaged.push(e);
                 }
                 Err(e) => return Err(e),
             }
         }
-        self.write().refreshed = Some(listed_at);
-        if self.read().unsaved >= SAVE_DELTAS {
-            self.save()?;
-        }
-        Ok(done)
+        Ok(all_there)
     }
 
     fn insert(&self, name: Name, packs: &[delta::DeltaPack]) -> Result<()> {
@@ -179,7 +220,7 @@ impl LocalIndex {
             for p in packs {
                 state.index.insert_pack(p.pack, &p.blobs)?;
             }
-            state.index.insert_note(&note(name));
+            state.index.insert_note(&encode_name(name));
             state.known.insert(name);
             state.unsaved += 1;
             state.index.flush_if_full()

@@ -1,16 +1,19 @@
 //! An index in bounded memory: a table for what is new, and shards on disk for the rest.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::shard::{Shard, ShardError, Source, merge};
+use super::Entry;
+use super::shard::{Shard, ShardError, ShardWriter, Source, merge};
 use super::table::Table;
 use crate::ids::{BlobId, PackId, PackRef, Place};
 use crate::limits::{INDEX_SHARDS_MAX, INDEX_TABLE_ENTRIES};
 
 const SUFFIX: &str = "shard";
+/// A folder whose files are merged by another process is looked at again this often.
+const OPENS_MAX: u32 = 8;
 
 /// Blob ids and their places. Grows on disk, not in memory.
 ///
@@ -49,29 +52,79 @@ impl Index {
         }
     }
 
-    /// One that keeps its shards in `dir`, with those that are there already. Damaged ones are deleted.
+    /// One that keeps its shards in `dir`, with those that are there already; all are deleted if one is damaged.
     pub fn open(dir: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
-        let mut index = Self { dir: Some(dir.to_owned()), ..Self::temporary() };
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(dir)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|e| e == SUFFIX) {
-                found.push(path);
+        for _ in 0..OPENS_MAX {
+            let found = shard_files(dir)?;
+            let number = found.last().and_then(|p| number(p)).map_or(0, |n| n + 1);
+            let mut shards = Vec::with_capacity(found.len());
+            let mut whole = true;
+            for path in &found {
+                match File::open(path).map_err(ShardError::Io).and_then(|f| Shard::open(&f)) {
+                    Ok(shard) => shards.push((shard, Some(path.clone()))),
+                    // Another process has merged it away: what it held lies in a new one.
+                    Err(ShardError::Io(e)) if e.kind() == io::ErrorKind::NotFound => whole = false,
+                    Err(ShardError::Io(e)) => return Err(e),
+                    // The notes of one may speak of entries in another: all are made again.
+                    Err(ShardError::Damaged(_)) => {
+                        whole = false;
+                        found.iter().try_for_each(|p| remove(p))?;
+                        break;
+                    }
+                }
+            }
+            if whole {
+                return Ok(Self { dir: Some(dir.to_owned()), shards, number, ..Self::temporary() });
             }
         }
-        found.sort();
-        index.number = found.last().and_then(|p| number(p)).map_or(0, |n| n + 1);
-        for path in found {
-            match File::open(&path).map_err(ShardError::Io).and_then(|f| Shard::open(&f)) {
-                Ok(shard) => index.shards.push((shard, Some(path))),
-                // Another process has merged it away.
-                Err(ShardError::Io(e)) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(ShardError::Io(e)) => return Err(e),
-                Err(ShardError::Damaged(_)) => std::fs::remove_file(&path)?,
+        // Other processes are at it all the time.
+        Err(io::Error::other("its files change at each look"))
+    }
+
+    /// Begins to add what comes sorted, about so many entries, without going through memory.
+    pub(crate) fn begin_import(&self, entries_max: usize) -> Result<Import, ShardError> {
+        let (file, temporary) = match &self.dir {
+            Some(dir) => {
+                let temporary = part_file(dir)?;
+                (temporary.reopen()?, Some(temporary))
             }
+            None => (tempfile::tempfile()?, None),
+        };
+        let writer = ShardWriter::create(file, entries_max)?;
+        Ok(Import { writer, temporary, packs: Vec::new(), numbers: HashMap::new() })
+    }
+
+    /// Adds all that was imported, and these notes.
+    pub(crate) fn finish_import(&mut self, import: Import, notes: &[u8]) -> Result<(), ShardError> {
+        let file = import.writer.finish(&import.packs, notes)?;
+        let shard = Shard::open(&file)?;
+        let path = import.temporary.map(|t| self.persist(t)).transpose()?;
+        self.shards.push((shard, path));
+        Ok(())
+    }
+
+    /// All entries of packs that `keep` takes, sorted, each once, as one shard of its own.
+    pub(crate) fn merged(&mut self, keep: impl Fn(PackId) -> bool) -> Result<Shard, ShardError> {
+        self.flush()?;
+        let sources: Vec<_> = self.shards.iter().map(|(s, _)| Source::Shard(s)).collect();
+        let packs = self.shards.iter().flat_map(|(s, _)| s.packs()).map(|p| p.id);
+        let gone: HashSet<PackId> = packs.filter(|p| self.removed.contains(p) || !keep(*p)).collect();
+        let file = merge(&sources, &gone, &[], tempfile::tempfile()?)?;
+        Shard::open(&file)
+    }
+
+    /// Forgets packs that are gone, on the disk too, if it has any of them; and adds a note.
+    pub(crate) fn purge(&mut self, gone: &HashSet<PackId>, note: &[u8]) -> Result<(), ShardError> {
+        self.flush()?;
+        self.insert_note(note);
+        let mut packs = self.shards.iter().flat_map(|(s, _)| s.packs());
+        if !packs.any(|p| gone.contains(&p.id)) {
+            return Ok(());
         }
-        Ok(index)
+        drop(packs);
+        self.removed.extend(gone);
+        self.rewrite(true)
     }
 
     /// How many entries there are; a blob in two packs counts twice.
@@ -143,8 +196,12 @@ impl Index {
         if self.table.len() == 0 && self.notes.is_empty() {
             return Ok(());
         }
-        let many = self.shards.len() >= INDEX_SHARDS_MAX;
-        let old = if many { std::mem::take(&mut self.shards) } else { Vec::new() };
+        self.rewrite(self.shards.len() >= INDEX_SHARDS_MAX)
+    }
+
+    /// Writes what is in memory to disk, with all that is there already if `all`.
+    fn rewrite(&mut self, all: bool) -> Result<(), ShardError> {
+        let old = if all { std::mem::take(&mut self.shards) } else { Vec::new() };
         let (packs, entries) = self.table.take_sorted();
         let mut sources: Vec<_> = old.iter().map(|(s, _)| Source::Shard(s)).collect();
         sources.push(Source::Table(packs, entries));
@@ -153,10 +210,7 @@ impl Index {
         let written = self.write(&sources, &notes)?;
         self.shards.push(written);
         for path in old.into_iter().filter_map(|(_, path)| path) {
-            match std::fs::remove_file(&path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
-                _ => {}
-            }
+            remove(&path)?;
         }
         Ok(())
     }
@@ -171,14 +225,70 @@ impl Index {
             let file = merge(sources, &self.removed, notes, tempfile::tempfile()?)?;
             return Ok((Shard::open(&file)?, None));
         };
-        let temporary = tempfile::Builder::new().prefix("part-").tempfile_in(dir)?;
+        let temporary = part_file(dir)?;
         let file = merge(sources, &self.removed, notes, temporary.reopen()?)?;
         let shard = Shard::open(&file)?;
+        let path = self.persist(temporary)?;
+        Ok((shard, Some(path)))
+    }
+
+    fn persist(&mut self, temporary: tempfile::NamedTempFile) -> Result<PathBuf, ShardError> {
         let random = temporary.path().file_name().unwrap_or_default().to_string_lossy().replace("part-", "");
+        let dir = temporary.path().parent().unwrap_or(Path::new("")).to_owned();
         let path = dir.join(format!("{:012}-{random}.{SUFFIX}", self.number));
         self.number += 1;
         temporary.persist_noclobber(&path).map_err(|e| e.error)?;
-        Ok((shard, Some(path)))
+        Ok(path)
+    }
+}
+
+/// A shard in the making, from sorted parts.
+#[derive(Debug)]
+pub(crate) struct Import {
+    writer: ShardWriter,
+    temporary: Option<tempfile::NamedTempFile>,
+    packs: Vec<PackRef>,
+    numbers: HashMap<PackRef, u32>,
+}
+
+impl Import {
+    /// Adds sorted entries that come after all before them; they number `packs`.
+    pub(crate) fn push(&mut self, packs: &[PackRef], entries: &[Entry]) -> Result<(), ShardError> {
+        let number = |pack: &PackRef| {
+            *self.numbers.entry(*pack).or_insert_with(|| {
+                self.packs.push(*pack);
+                u32::try_from(self.packs.len() - 1).unwrap_or(u32::MAX)
+            })
+        };
+        let numbers: Vec<u32> = packs.iter().map(number).collect();
+        for entry in entries {
+            self.writer.push(&Entry { pack: numbers[entry.pack as usize], ..*entry })?;
+        }
+        Ok(())
+    }
+}
+
+fn part_file(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new().prefix("part-").tempfile_in(dir)
+}
+
+fn shard_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == SUFFIX) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Deletes a file; one that another process has deleted is as good.
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
     }
 }
 

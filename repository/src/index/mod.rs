@@ -1,7 +1,7 @@
 //! The index: which blob lies in which pack.
 //!
 //! Stored as *deltas* (lists of packs and their blobs, `delta`), read into an [`Index`]: a table in memory (`table`)
-//! that overflows into sorted, memory-mapped files (`shard`). [`LocalIndex`] keeps one for a process, in step with the
+//! that overflows into sorted, memory-mapped files (`shard`). Collectors gather deltas into sorted objects (`stored`). [`LocalIndex`] keeps one for a process, in step with the
 //! store. Answers are hints, and nothing here may decide that a blob can be referenced: that is rule W5, in `session`.
 
 use std::collections::HashSet;
@@ -16,6 +16,7 @@ mod local;
 mod lookup;
 pub mod objects;
 pub mod shard;
+pub mod stored;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -131,7 +131,8 @@ impl Shard {
         (0..self.packs).filter_map(|n| self.pack(n))
     }
 
-    fn pack(&self, n: usize) -> Option<PackRef> {
+    /// The pack of this number.
+    pub(crate) fn pack(&self, n: usize) -> Option<PackRef> {
         if n >= self.packs {
             return None;
         }

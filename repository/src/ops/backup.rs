@@ -20,7 +20,7 @@ use crate::limits;
 use crate::monitor::{Figures, Monitor};
 use crate::ops::reader::Reader;
 use crate::ops::snapshots::Snapshot;
-use crate::ops::{Problems, Repository, Task};
+use crate::ops::{Problems, Repository, Task, index};
 use crate::source::{FreshRules, Rules, Walk};
 use crate::{Error, ErrorKind, Result};
 
@@ -103,7 +103,11 @@ pub async fn backup(
     let (lookup, own) = match lookup {
         Some(lookup) => (lookup, None),
         None => {
-            let own = commit::own_index(repo);
+            let own = index::open_own(repo);
+            // What is gone is found out all the same, one request a pack.
+            if let Err(e) = index::drop_swept(&repo.objects(), &own).await {
+                tracing::warn!(error = %e.chain(), "what GC runs deleted is not known");
+            }
             (Arc::clone(&own) as Arc<dyn Lookup>, Some(own))
         }
     };

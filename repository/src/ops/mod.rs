@@ -7,6 +7,7 @@ pub mod copy;
 pub mod domains;
 pub mod forget;
 pub mod gc;
+pub mod index;
 pub mod init;
 pub(crate) mod kept;
 pub mod keys;

@@ -25,12 +25,14 @@ mod domains;
 mod fresh;
 mod gc;
 mod golden;
+mod index;
 mod kept;
 mod mirror;
 mod readers;
 mod rebase;
 mod reuse;
 mod roles;
+mod soak;
 mod stats;
 mod versions;
 
@@ -59,6 +61,10 @@ fn env() -> Env {
 }
 
 async fn open(store: Arc<dyn Store>) -> Arc<Repository> {
+    open_with(store, env()).await
+}
+
+async fn open_with(store: Arc<dyn Store>, env: Env) -> Arc<Repository> {
     let options = OpenOptions {
         domain: DomainName::default_domain(),
         credential: credential(),
@@ -66,7 +72,7 @@ async fn open(store: Arc<dyn Store>) -> Arc<Repository> {
         remote: false,
         cpu_threads: 2,
     };
-    Repository::open(store, options, env()).await.unwrap()
+    Repository::open(store, options, env).await.unwrap()
 }
 
 async fn world_on(inner: Arc<dyn Store>) -> World {

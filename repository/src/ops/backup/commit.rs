@@ -10,7 +10,7 @@ use super::passes::Passes;
 use super::reuse::Trusted;
 use super::{BackupReport, BackupRequest};
 use crate::ids::Sid;
-use crate::index::{LocalIndex, LocalOptions, Lookup};
+use crate::index::Lookup;
 use crate::limits;
 use crate::manifest::summary;
 use crate::ops::kept::Kept;
@@ -18,16 +18,6 @@ use crate::ops::reader::Reader;
 use crate::ops::{Repository, Task};
 use crate::session::{Session, Who};
 use crate::{Error, ErrorKind, Result};
-
-/// How old the view of other writers' deltas may get, seconds.
-const INDEX_REFRESH_SECONDS: u64 = 30;
-
-/// The repository's own index, read from its deltas when it is first asked.
-pub(super) fn own_index(repo: &Arc<Repository>) -> Arc<LocalIndex> {
-    let cache_dir = repo.cache_dir.as_ref().map(|dir| dir.join("index"));
-    let options = LocalOptions { cache_dir, refresh_seconds: INDEX_REFRESH_SECONDS };
-    Arc::new(LocalIndex::open(repo.objects(), options))
-}
 
 /// Registers, backs up, and commits; on failure the session is closed, so that no collector waits for it.
 pub(super) async fn run(

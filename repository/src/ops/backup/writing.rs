@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::blobs::{BlobWriter, Table};
-use super::commit::own_index;
 use super::packing::Packing;
 use super::passes::{holds, sum_up};
 use super::reuse::{Reuse, Trusted};
@@ -17,14 +16,14 @@ use crate::index::Lookup;
 use crate::items::MetaSink;
 use crate::manifest::{Manifest, Summary, summary};
 use crate::monitor::Monitor;
-use crate::ops::Repository;
 use crate::ops::kept::Kept;
+use crate::ops::{Repository, index};
 use crate::session::{Session, Who};
 use crate::{Error, ErrorKind, Result, limits};
 
 /// The repository's own index, to be shared by all sessions of one operation.
 pub(crate) fn index_of(repo: &Arc<Repository>) -> Arc<dyn Lookup> {
-    own_index(repo)
+    index::open_own(repo)
 }
 
 /// How to pack.

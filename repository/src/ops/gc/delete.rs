@@ -121,7 +121,7 @@ impl Run<'_> {
     }
 
     /// False if the store refused one.
-    async fn delete_all(&mut self, keys: Vec<Key>) -> Result<bool> {
+    pub(super) async fn delete_all(&mut self, keys: Vec<Key>) -> Result<bool> {
         let mut all = true;
         let store = &self.objects.store;
         let deletes: Vec<_> =

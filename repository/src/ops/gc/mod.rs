@@ -11,6 +11,7 @@ mod choose;
 mod compact;
 mod copy;
 mod delete;
+mod index;
 mod live;
 mod mark;
 mod plan;
@@ -128,7 +129,7 @@ impl Run<'_> {
         let useless = condemned.is_empty()
             && !sessions.has_left(|s| self.is_dead(s))
             && self.outcomes_read < CATALOGUE_OUTCOMES_MAX;
-        if self.request.dry_run || useless {
+        if self.request.dry_run || useless && !self.index_is_due().await? {
             self.report.done = !self.request.dry_run;
             return Ok(None);
         }
@@ -166,6 +167,7 @@ impl Run<'_> {
         let swept = records::create_sweep(&self.objects, generation, own).await?;
         plan::check_sweep(&swept, open, &mark.live)?;
         self.task.check()?;
+        self.write_index(generation, &swept).await?;
         self.delete_packs(&swept).await?;
         let catalogue = mark.catalogue(&Sessions::list(&self.objects).await?);
         let relocations = plan::merge(&last.relocations, open, &swept, &mark.named);
@@ -173,6 +175,7 @@ impl Run<'_> {
         let done = GcDone { frozen, catalogue, relocations, parts };
         let done = records::create_done(&self.objects, generation, done).await?;
         self.tidy(generation, &done).await?;
+        self.tidy_index(&done).await?;
         self.tidy_quarantine().await?;
         self.report.done = true;
         Ok(())

@@ -106,6 +106,8 @@ pub struct GcReport {
     pub leftovers: u64,
     /// Old registrations, outcomes, markers, deltas, quarantine records and parts of records that were deleted.
     pub tidied: u64,
+    /// Entries of the index that were gathered into shards; 0 where that was not worth it.
+    pub indexed: u64,
     /// Sessions that were taken for dead and closed.
     pub fenced: Vec<Sid>,
     /// Writers that are still at work: nothing is deleted before they are done. The next run goes on here.

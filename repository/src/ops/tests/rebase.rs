@@ -68,7 +68,7 @@ impl Store for Watched {
 
 /// So fast that a delta is due with each pack.
 #[derive(Debug, Default)]
-struct Leaping(AtomicI64);
+pub(super) struct Leaping(AtomicI64);
 
 impl Clock for Leaping {
     fn now(&self) -> Timestamp {
