@@ -6,6 +6,7 @@ mod copies;
 mod heal;
 mod keys;
 mod life;
+mod protect;
 mod servers;
 mod work;
 
@@ -20,6 +21,7 @@ pub use copies::{CopyArgs, MirrorArgs, StatsArgs, To};
 pub use heal::AuditArgs;
 pub use keys::{DomainCommand, KeyAddArgs, KeyCommand, NewKey, RoleArg};
 pub use life::{ForgetArgs, GcArgs, Keep};
+pub use protect::{LockArgs, PolicyArgs, UserArg};
 pub use servers::{AgentArgs, CoordinatorArgs, StandaloneArgs};
 pub use work::{BackupArgs, ExistingArg, RestoreArgs, Tuning};
 
@@ -247,6 +249,10 @@ pub enum Command {
     /// The domains of the repository: list, add
     #[command(subcommand)]
     Domain(DomainCommand),
+    /// Keep what snapshots need locked against deletion, in a bucket with object lock
+    Lock(LockArgs),
+    /// Print which requests to an S3 bucket an agent, a coordinator or a reader needs, as a policy
+    Policy(PolicyArgs),
     /// Print a completion script for a shell
     Completions {
         /// Which shell

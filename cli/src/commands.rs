@@ -7,6 +7,7 @@ mod copies;
 mod init;
 mod keys;
 mod life;
+mod protect;
 mod restore;
 mod servers;
 mod snapshots;
@@ -48,6 +49,8 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<Exit> {
         Command::Mirror(args) => copies::mirror(app, args).await,
         Command::Key(command) => keys::key(app, command).await,
         Command::Domain(command) => keys::domain(app, command).await,
+        Command::Lock(args) => protect::lock(app, &args).await,
+        Command::Policy(args) => protect::policy(app, args),
         Command::Completions { shell } => completions(shell),
         Command::Standalone(args) => standalone::standalone(app, args).await,
         Command::Agent(args) => servers::agent(app, args).await,

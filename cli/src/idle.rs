@@ -21,6 +21,7 @@ pub(crate) fn refuse(
         ("standalone", _) => (&[STORE], ""),
         ("completions", _) => (&[], ""),
         // Objects are copied as they are: no key is needed.
+        ("policy", Some(false)) => (&[&["repo", "domain"]], ""),
         ("mirror", Some(false)) => (&[&["repo"]], ""),
         (_, Some(true)) => (&[CONNECTION], " through a coordinator"),
         (_, Some(false)) => (&[STORE], " on the store itself"),

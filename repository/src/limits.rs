@@ -170,6 +170,8 @@ pub const FOLLOW_SECONDS: u64 = 60;
 pub const PLACES_TRIED: usize = 4;
 /// A small object is put this often when replies are lost and it is not there.
 pub const PUTS_MAX: u32 = 3;
+/// Locks that are extended at once.
+pub const LOCK_REQUESTS_AT_ONCE: usize = 16;
 /// Objects that a mirror copies at once; their bytes are bounded apart.
 pub const MIRROR_OBJECTS_AT_ONCE: usize = 16;
 /// Listings of the source in one run of a mirror. Each further one takes a step of a GC run meanwhile, which has three.

@@ -76,6 +76,9 @@ impl Settings {
             store::probe(&*store, &*env.random)
                 .await
                 .context(ErrorKind::Store, || format!("store {}", self.url))?;
+            if let Some(warning) = repository::ops::lock::warning(&store).await {
+                tracing::warn!("{warning}");
+            }
         }
         let options = OpenOptions {
             domain: self.domain.clone(),

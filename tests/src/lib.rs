@@ -1,6 +1,7 @@
 //! What the integration tests of the whole need: servers in the tests' own process or beside it.
 
 pub mod s3;
+pub mod signed;
 pub mod versitygw;
 
 use std::io::Write as _;

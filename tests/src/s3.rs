@@ -32,7 +32,7 @@ use tokio::task::{JoinHandle, JoinSet};
 pub(crate) const ACCESS_KEY: &str = "holdfast-tests";
 pub(crate) const SECRET_KEY: &str = "not a secret";
 /// The bucket that they have.
-pub(crate) const BUCKET: &str = "holdfast";
+pub const BUCKET: &str = "holdfast";
 
 /// How the server treats its clients; may be changed at any time.
 #[derive(Debug, Default)]

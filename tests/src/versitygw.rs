@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::s3::{ACCESS_KEY, BUCKET, SECRET_KEY, environment, options};
+pub use crate::s3::BUCKET;
+use crate::s3::{ACCESS_KEY, SECRET_KEY, environment, options};
 
 const NAME: &str = "versitygw";
 const TRIES_MAX: usize = 600;
@@ -21,11 +22,25 @@ const TRY_EVERY: Duration = Duration::from_millis(50);
 pub struct Versitygw {
     address: SocketAddr,
     child: Child,
+    program: PathBuf,
 }
 
 impl Versitygw {
     /// Starts it over `root`. `None` where it is not installed, which is said loudly.
     pub fn start(root: &Path) -> io::Result<Option<Self>> {
+        Self::launch(root, &[])
+    }
+
+    /// The same with users besides the administrator, and with buckets that keep versions and locks.
+    pub fn start_shared(root: &Path) -> io::Result<Option<Self>> {
+        let (users, versions) = (root.join("users"), root.join("versions"));
+        std::fs::create_dir_all(&users)?;
+        std::fs::create_dir_all(&versions)?;
+        Self::launch(root, &[users, versions])
+    }
+
+    /// `shared`: where users and versions lie, or nothing.
+    fn launch(root: &Path, shared: &[PathBuf]) -> io::Result<Option<Self>> {
         let Some(program) = find() else {
             crate::skip(
                 "the real S3 server (versitygw)",
@@ -38,15 +53,23 @@ impl Versitygw {
         std::fs::create_dir_all(&beside)?;
         // Free now, and with luck still free in a moment: the server can't be asked which port it took.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let child = Command::new(program)
-            .args(["--quiet", "--port", &address.to_string(), "posix", "--sidecar"])
-            .args([&beside, &data])
+        let mut command = Command::new(&program);
+        command.args(["--quiet", "--port", &address.to_string()]);
+        if let [users, _] = shared {
+            command.arg("--iam-dir").arg(users);
+        }
+        command.args(["posix", "--sidecar"]).arg(&beside);
+        if let [_, versions] = shared {
+            command.arg("--versioning-dir").arg(versions);
+        }
+        let child = command
+            .arg(&data)
             .env("ROOT_ACCESS_KEY", ACCESS_KEY)
             .env("ROOT_SECRET_KEY", SECRET_KEY)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let mut server = Self { address, child };
+        let mut server = Self { address, child, program };
         server.wait_until_it_answers()?;
         Ok(Some(server))
     }
@@ -62,6 +85,19 @@ impl Versitygw {
             std::thread::sleep(TRY_EVERY);
         }
         Err(io::Error::other(format!("{NAME} does not answer on {}", self.address)))
+    }
+
+    /// Makes a user who may do what a bucket's policy allows.
+    pub fn create_user(&self, name: &str, secret: &str) -> io::Result<()> {
+        let endpoint = format!("http://{}", self.address);
+        let made = Command::new(&self.program)
+            .args(["admin", "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--endpoint-url", &endpoint])
+            .args(["create-user", "--access", name, "--secret", secret, "--role", "user"])
+            .output()?;
+        if made.status.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(String::from_utf8_lossy(&made.stderr).into_owned()))
     }
 
     /// A store's URL in its bucket.

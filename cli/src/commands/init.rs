@@ -1,5 +1,7 @@
 //! `init`: creates a repository.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 use repository::ops::init::{InitOptions, init as create};
 use serde::Serialize;
@@ -25,8 +27,9 @@ pub(super) async fn init(app: &App) -> Result<Exit> {
     let (credential, made) = tokio::task::spawn_blocking(move || key::read_new(&source, &env)).await??;
     let domain = app.domain();
     let options = InitOptions { domain: domain.clone(), credentials: vec![credential] };
-    let created = app.or_cancel(create(store, options, &app.env)).await?;
+    let created = app.or_cancel(create(Arc::clone(&store), options, &app.env)).await?;
     let id = created.with_context(|| format!("create a repository at {url}"))?;
+    super::protect::warn_unprotected(&store).await;
     if let Some(path) = made {
         logs::say(&format!(
             "made the key file {}; without it the backups can't be read, so keep a copy",

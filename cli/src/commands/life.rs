@@ -213,6 +213,7 @@ impl From<GcReport> for GcRecord {
 
 pub(super) async fn gc(app: &App, args: &GcArgs) -> Result<Exit> {
     let repo = open(app).await?;
+    super::protect::warn_unprotected(&repo.store).await;
     let request = args.request();
     let task = app.task();
     let done = app.or_cancel(collect(&repo, request, &task)).await??;

@@ -13,6 +13,7 @@ mod memory;
 mod outage;
 mod process;
 mod prompt;
+mod protection;
 mod round_trip;
 mod servers;
 mod signals;

@@ -25,6 +25,7 @@ use crate::limits::COPY_TRIES_MAX;
 use crate::manifest::{CopiedFrom, Manifest, summary};
 use crate::monitor::Figures;
 use crate::ops::backup::writing::{HowToPack, Writing, index_of};
+use crate::ops::forget::{Because, forget};
 use crate::ops::reader::{Reader, is_damage, node_name};
 use crate::ops::snapshots::{self, Snapshot};
 use crate::ops::{Problems, Repository, Task};
@@ -126,6 +127,7 @@ pub async fn copy(
     if source.id == target.id && source.layout.domain() == target.layout.domain() {
         return Err(Error::new(ErrorKind::Input, "both are the same domain of the same repository"));
     }
+    source.need_data("copy")?;
     let (all, damaged) = snapshots::list(source).await?;
     let chosen = choose(&all, request)?;
     let copies = list_copies(source, target).await?;
@@ -189,8 +191,8 @@ async fn list_copies(source: &Repository, target: &Repository) -> Result<Vec<Cop
 
 impl Run<'_> {
     async fn one(&mut self, snapshot: &Snapshot) -> Result<Fate> {
-        let there = self.copies.iter().filter(|c| c.of == snapshot.id).min_by_key(|c| c.lost);
-        if let Some(there) = there.filter(|c| c.lost == 0 || !self.request.retry_partial) {
+        let there = self.copies.iter().filter(|c| c.of == snapshot.id).min_by_key(|c| c.lost).cloned();
+        if let Some(there) = there.as_ref().filter(|c| c.lost == 0 || !self.request.retry_partial) {
             return Ok(Fate::Already { id: there.id, lost: there.lost });
         }
         let reader = Reader::register(self.source, snapshot.id).await?;
@@ -199,7 +201,19 @@ impl Run<'_> {
         let (id, lost) = copied?;
         let (volume, started) = (snapshot.manifest.volume.clone(), snapshot.manifest.started);
         self.copies.push(CopyName { id, of: snapshot.id, volume, started, lost: lost.count() });
+        if let Some(partial) = there.filter(|c| c.lost > lost.count()) {
+            self.replace(&partial, id).await;
+        }
         Ok(Fate::Copied { id, lost })
+    }
+
+    /// Forgets a partial copy for a better one: both are of one time, and neither would be the latest.
+    async fn replace(&self, partial: &CopyName, better: Sid) {
+        let why = format!("{better} is a better copy of the same snapshot");
+        let because = Because { by: format!("holdfast copy on {}", node_name()), why };
+        if let Err(e) = forget(self.target, partial.id, &because).await {
+            tracing::warn!(error = %e.chain(), copy = %partial.id, "the partial copy could not be forgotten");
+        }
     }
 
     async fn tries(&self, reader: &Arc<Reader>, snapshot: &Snapshot) -> Result<(Sid, Problems)> {

@@ -4,7 +4,7 @@
 //!
 //! 1. The mirror is listed before the source, and the source in the order of keys: GC records, then outcomes, then packs.
 //! 2. What is named is copied before what names it: packs and parts of records, then GC records, then markers, then outcomes.
-//! 3. Only a listing during which GC created no record counts: then every pack that an outcome of it needs, relocations
+//! 3. Only a listing during which no GC record and no key came to be counts: then every pack that an outcome of it needs, relocations
 //!    followed, is among its packs. Otherwise it is listed again.
 //! 4. What the source has no more is deleted in reverse order, only when asked, and only if it was in the mirror before the
 //!    source was listed.
@@ -118,7 +118,7 @@ pub async fn mirror(
         for stage in [Stage::Keys, Stage::Packs, Stage::Others, Stage::IndexRoots, Stage::GcParts] {
             run.copy(&listed, stage).await?;
         }
-        if listed.gc_records_now(source).await? != listed.gc_records() {
+        if listed.pillars_now(source).await? != listed.pillars() {
             continue;
         }
         for stage in [Stage::GcRecords, Stage::Markers, Stage::Outcomes] {
@@ -130,7 +130,7 @@ pub async fn mirror(
         return Ok(run.report);
     }
     let what = format!(
-        "GC went on in the source through {MIRROR_ROUNDS_MAX} listings; packs were copied, but no snapshots: mirror again"
+        "GC runs or changes of keys went on in the source through {MIRROR_ROUNDS_MAX} listings; packs were copied, but no snapshots: mirror again"
     );
     Err(Error::new(ErrorKind::Refused, what))
 }

@@ -232,6 +232,22 @@ pub async fn would_free(repo: &Repository, forgotten: &HashSet<Sid>, task: &Task
     Ok(freed)
 }
 
+/// The snapshots that count, and the packs that they need. One of which that can't be told is named.
+pub(crate) async fn needed(
+    repo: &Repository,
+    task: &Task,
+    problems: &mut Problems,
+) -> Result<(Vec<Sid>, HashSet<PackId>)> {
+    let (mut owners, mut snapshots) = (Owners::default(), Vec::new());
+    let mut scan = Scan::begin(repo, task).await?;
+    while let Some((id, manifest)) = scan.next(problems).await? {
+        let all = Owner { snapshot: 0, volume: 0 };
+        scan.needs(&manifest.summary, all, &mut owners, problems, id).await?;
+        snapshots.push(id);
+    }
+    Ok((snapshots, owners.packs().map(|(pack, _)| pack).collect()))
+}
+
 async fn pack_sizes(repo: &Repository) -> Result<BTreeMap<PackId, u64>> {
     super::gc::list_packs(&repo.objects()).await
 }

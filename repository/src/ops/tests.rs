@@ -27,6 +27,7 @@ mod gc;
 mod golden;
 mod index;
 mod kept;
+mod lock;
 mod mirror;
 mod readers;
 mod rebase;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Key, Listed, Put, Store, StoreResult};
+use super::{Key, Listed, Put, SharedLocks, Store, StoreResult};
 
 /// Unused allowance is kept for this long.
 const BURST: Duration = Duration::from_secs(1);
@@ -115,6 +115,10 @@ impl Store for BandwidthStore {
 
     async fn delete(&self, key: &Key) -> StoreResult<()> {
         self.inner.delete(key).await
+    }
+
+    fn locks(&self) -> Option<SharedLocks> {
+        self.inner.locks()
     }
 }
 

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use tracing::{debug, warn};
 
-use super::{Key, Listed, Put, Store, StoreResult, letter_of};
+use super::{Key, Listed, Put, SharedLocks, Store, StoreResult, letter_of};
 use crate::env::Env;
 
 /// Larger objects are not kept: packs are read by ranges, and have caches of their own.
@@ -254,6 +254,10 @@ impl Store for CachedStore {
     async fn delete(&self, key: &Key) -> StoreResult<()> {
         self.cache.forget(key).await;
         self.inner.delete(key).await
+    }
+
+    fn locks(&self) -> Option<SharedLocks> {
+        self.inner.locks()
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 
-use super::{Key, Listed, Op, Put, Store, StoreResult, letter_of};
+use super::{Key, Listed, Op, Put, SharedLocks, Store, StoreResult, letter_of};
 
 const OPS: usize = Op::ALL.len();
 /// `a` to `z`, and one for all other keys.
@@ -185,6 +185,10 @@ impl Store for CountedStore {
     async fn delete(&self, key: &Key) -> StoreResult<()> {
         self.counts.request(Op::Delete, letter_of(key));
         self.counts.done(Op::Delete, self.inner.delete(key).await)
+    }
+
+    fn locks(&self) -> Option<SharedLocks> {
+        self.inner.locks()
     }
 }
 

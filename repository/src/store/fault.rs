@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 
-use super::{Key, Listed, Op, Put, Store, StoreError, StoreErrorKind, StoreResult};
+use super::{Key, Listed, Op, Put, SharedLocks, Store, StoreError, StoreErrorKind, StoreResult};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,6 +288,10 @@ impl Store for FaultStore {
         let fate = self.before(Op::Delete, key.as_str()).await?;
         let result = self.inner.delete(key).await;
         reply(fate, Op::Delete, key.as_str(), result)
+    }
+
+    fn locks(&self) -> Option<SharedLocks> {
+        self.inner.locks()
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Key, Listed, Put, Store, StoreResult};
+use super::{Key, Listed, Put, SharedLocks, Store, StoreResult};
 
 /// A store with a bound on concurrent requests.
 #[derive(Debug)]
@@ -67,6 +67,10 @@ impl Store for LimitedStore {
     async fn delete(&self, key: &Key) -> StoreResult<()> {
         let _permit = self.permit().await;
         self.inner.delete(key).await
+    }
+
+    fn locks(&self) -> Option<SharedLocks> {
+        self.inner.locks()
     }
 }
 

@@ -90,5 +90,5 @@ pub trait Locks: Send + Sync + std::fmt::Debug {
     async fn extend_lock(&self, key: &Key, until: Timestamp) -> StoreResult<Extended>;
 }
 
-/// A shared one.
+/// Locks of a store that is shared.
 pub type SharedLocks = Arc<dyn Locks>;

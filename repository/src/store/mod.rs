@@ -12,6 +12,8 @@ mod count;
 mod fault;
 mod file;
 mod limit;
+mod locking;
+pub mod locks;
 mod object;
 mod probe;
 mod retry;
@@ -34,7 +36,9 @@ pub use self::count::{CountedStore, Counts, Figures as CountFigures};
 pub use self::fault::{Crash, Effect, Fault, FaultStore, Plan as FaultPlan};
 pub use self::file::FileStore;
 pub use self::limit::LimitedStore;
-pub use self::object::{Conflict, RemoteStore};
+pub use self::locking::LockingStore;
+pub use self::locks::{Extended, LockMode, LockNew, Locks, Protection, SharedLocks};
+pub use self::object::{Conflict, RemoteStore, S3Locks};
 pub use self::probe::{ProbeError, probe};
 pub use self::retry::{RetryPolicy, RetryStore};
 pub use self::url::{StoreOptions, is_local, open};
@@ -264,4 +268,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Deletes an object; one that does not exist is deleted already.
     async fn delete(&self, key: &Key) -> StoreResult<()>;
+
+    /// Locks on objects, where the store has them.
+    fn locks(&self) -> Option<SharedLocks> {
+        None
+    }
 }

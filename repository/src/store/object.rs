@@ -4,6 +4,7 @@
 //! never takes an answer on trust: a listing out of order, a short range or a huge object is an error.
 
 mod answer;
+mod s3;
 
 use std::fmt;
 use std::future::Future;
@@ -26,9 +27,14 @@ use super::{
     Key, Listed, Op, Put, Store, StoreError, StoreErrorKind, StoreResult, beyond_end, check_prefix,
     check_range,
 };
-use crate::env::Timestamp;
+use crate::env::{Env, Timestamp};
 use crate::error::one_line;
 use crate::limits::PACK_BYTES_MAX;
+use crate::store::locks::{LockNew, Locks as _, SharedLocks};
+
+pub use s3::S3Locks;
+use s3::SharedS3Locks;
+pub(super) use s3::connection_of;
 
 /// A request may take this long, whatever its size ...
 const REQUEST_TIME: Duration = Duration::from_secs(60);
@@ -50,6 +56,8 @@ pub struct RemoteStore {
     /// Empty, or ends in `/`.
     base: String,
     conflict: Conflict,
+    locks: Option<SharedS3Locks>,
+    lock_new: Option<(LockNew, Env)>,
 }
 
 impl fmt::Debug for RemoteStore {
@@ -64,7 +72,22 @@ impl RemoteStore {
     pub fn new(inner: Arc<dyn ObjectStore>, prefix: &str, conflict: Conflict) -> Self {
         let prefix = prefix.trim_matches('/');
         let base = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Self { inner, base, conflict }
+        Self { inner, base, conflict, locks: None, lock_new: None }
+    }
+
+    /// The same with locks; with `lock_new`, new objects that are worth it are locked from the beginning.
+    #[must_use]
+    pub fn with_locks(mut self, locks: S3Locks, lock_new: Option<LockNew>, env: &Env) -> Self {
+        self.locks = Some(Arc::new(locks));
+        self.lock_new = lock_new.map(|new| (new, env.clone()));
+        self
+    }
+
+    /// Until when a new object is to be locked.
+    fn lock_of(&self, key: &Key) -> Option<(&S3Locks, Timestamp)> {
+        let (new, env) = self.lock_new.as_ref().filter(|_| LockNew::covers(key))?;
+        let seconds = i64::try_from(new.seconds).unwrap_or(i64::MAX);
+        Some((self.locks.as_deref()?, env.now().plus_seconds(seconds)))
     }
 
     /// An empty store in memory, gone with its last reference.
@@ -256,6 +279,9 @@ impl Listing {
 #[async_trait]
 impl Store for RemoteStore {
     async fn put_new(&self, key: &Key, bytes: Bytes) -> StoreResult<Put> {
+        if let Some((locks, until)) = self.lock_of(key) {
+            return locks.put_new_locked(key, bytes, until).await;
+        }
         let path = self.path(Op::Put, key.as_str())?;
         let size = bytes.len() as u64;
         let put = self.inner.put_opts(&path, PutPayload::from(bytes), PutMode::Create.into());
@@ -362,6 +388,10 @@ impl Store for RemoteStore {
             }
         };
         within(0, request).await.map_err(|late| late.into_error(Op::Delete, key.as_str()))
+    }
+
+    fn locks(&self) -> Option<SharedLocks> {
+        self.locks.clone().map(|locks| locks as SharedLocks)
     }
 }
 

@@ -15,8 +15,9 @@ use futures::stream::{self, BoxStream};
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
+use super::locks::{Extended, Locks, Protection, SharedLocks};
 use super::{Key, Listed, Put, Store, StoreError, StoreErrorKind, StoreResult};
-use crate::env::Random;
+use crate::env::{Random, Timestamp};
 
 /// How often and how long to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,6 +193,38 @@ impl Store for RetryStore {
 
     async fn delete(&self, key: &Key) -> StoreResult<()> {
         self.run(|| self.inner.delete(key)).await
+    }
+
+    fn locks(&self) -> Option<SharedLocks> {
+        let inner = self.inner.locks()?;
+        Some(Arc::new(RetryLocks { inner, store: self.clone() }))
+    }
+}
+
+/// Locks that are tried again.
+#[derive(Debug)]
+struct RetryLocks {
+    inner: SharedLocks,
+    store: RetryStore,
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Locks for RetryLocks {
+    async fn protection(&self) -> StoreResult<Protection> {
+        self.store.run(|| self.inner.protection()).await
+    }
+
+    async fn put_new_locked(&self, key: &Key, bytes: Bytes, until: Timestamp) -> StoreResult<Put> {
+        self.store.run(|| self.inner.put_new_locked(key, bytes.clone(), until)).await
+    }
+
+    async fn find_lock(&self, key: &Key) -> StoreResult<Option<Timestamp>> {
+        self.store.run(|| self.inner.find_lock(key)).await
+    }
+
+    async fn extend_lock(&self, key: &Key, until: Timestamp) -> StoreResult<Extended> {
+        self.store.run(|| self.inner.extend_lock(key, until)).await
     }
 }
 

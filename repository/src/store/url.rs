@@ -17,9 +17,10 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::memory::InMemory;
 use object_store::{ClientConfigKey, RetryConfig};
 
+use super::object::{S3Locks, connection_of};
 use super::{
-    Bandwidth, BandwidthStore, Conflict, CountedStore, Counts, FileStore, Key, LimitedStore, RemoteStore,
-    RetryPolicy, RetryStore, Store, StoreErrorKind,
+    Bandwidth, BandwidthStore, Conflict, CountedStore, Counts, FileStore, Key, LimitedStore, LockMode,
+    LockNew, RemoteStore, RetryPolicy, RetryStore, Store, StoreErrorKind,
 };
 use crate::env::Env;
 use crate::error::Context as _;
@@ -51,12 +52,23 @@ pub struct StoreOptions {
     pub retry: RetryPolicy,
     /// Where requests are counted.
     pub counts: Arc<Counts>,
+    /// Lock new objects (S3 only); `None` for what the environment says.
+    pub lock_new: Option<LockNew>,
 }
 
 /// True if the URL names a folder of this machine, where a cache of what is in it saves nothing.
 #[must_use]
 pub fn is_local(url: &str) -> bool {
     url.starts_with("file:")
+}
+
+/// Bucket and prefix of an `s3://` URL.
+#[must_use]
+pub fn s3_bucket(url: &str) -> Option<(String, String)> {
+    match parse(url) {
+        Ok(Place::Bucket { cloud: Cloud::S3, bucket, prefix }) => Some((bucket, prefix)),
+        _ => None,
+    }
 }
 
 /// What a URL names.
@@ -85,10 +97,22 @@ pub async fn open(url: &str, options: &StoreOptions, env: &Env) -> Result<Arc<dy
         }
         Place::Bucket { cloud, bucket, prefix } => {
             let conflict = if cloud == Cloud::S3 { Conflict::Undecided } else { Conflict::Exists };
-            let inner = build(cloud, &bucket, options).map_err(|e| {
+            let wrong = |e| {
                 Error::with_source(ErrorKind::Input, format!("the settings for store {url} are not valid"), e)
-            })?;
-            (REMOTE_REQUESTS, Arc::new(RemoteStore::new(inner, &prefix, conflict)))
+            };
+            let lock_new = lock_new(options)?;
+            let store = match cloud {
+                Cloud::S3 => {
+                    let mode = lock_new.map_or(LockMode::default(), |new| new.mode);
+                    let (s3, locks) = build_s3(&bucket, &prefix, mode, options).map_err(wrong)?;
+                    RemoteStore::new(s3, &prefix, conflict).with_locks(locks, lock_new, env)
+                }
+                _ if lock_new.is_some() => {
+                    return Err(input(url, "only objects of S3 can be locked by Holdfast"));
+                }
+                _ => RemoteStore::new(build(cloud, &bucket, options).map_err(wrong)?, &prefix, conflict),
+            };
+            (REMOTE_REQUESTS, Arc::new(store))
         }
     };
     Ok(wrap(store, requests, options, env))
@@ -172,21 +196,9 @@ fn build(
     bucket: &str,
     options: &StoreOptions,
 ) -> std::result::Result<Arc<dyn ObjectStore>, object_store::Error> {
-    let retry =
-        RetryConfig { max_retries: 0, retry_timeout: Duration::from_secs(1), ..RetryConfig::default() };
+    let retry = no_retry();
     match cloud {
-        Cloud::S3 => {
-            let mut builder = AmazonS3Builder::from_env().with_retry(retry);
-            for (key, value) in timeouts("AWS_") {
-                builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
-            }
-            // One request for one object: not every provider has the bulk request.
-            builder = builder.with_config(AmazonS3ConfigKey::DisableBulkDelete, "true");
-            for (name, value) in &options.client {
-                builder = builder.with_config(name.parse()?, value);
-            }
-            builder.with_bucket_name(bucket).build().map(|s| Arc::new(s) as Arc<dyn ObjectStore>)
-        }
+        Cloud::S3 => build_s3(bucket, "", LockMode::default(), options).map(|(s3, _)| s3),
         Cloud::Gcs => {
             let mut builder = GoogleCloudStorageBuilder::from_env().with_retry(retry);
             for (key, value) in timeouts("GOOGLE_") {
@@ -207,6 +219,57 @@ fn build(
             }
             builder.with_container_name(bucket).build().map(|s| Arc::new(s) as Arc<dyn ObjectStore>)
         }
+    }
+}
+
+/// The client of S3, and what knows its locks.
+fn build_s3(
+    bucket: &str,
+    prefix: &str,
+    mode: LockMode,
+    options: &StoreOptions,
+) -> std::result::Result<(Arc<dyn ObjectStore>, S3Locks), object_store::Error> {
+    let mut builder = AmazonS3Builder::from_env().with_retry(no_retry());
+    for (key, value) in timeouts("AWS_") {
+        builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
+    }
+    // One request for one object: not every provider has the bulk request.
+    builder = builder.with_config(AmazonS3ConfigKey::DisableBulkDelete, "true");
+    for (name, value) in &options.client {
+        builder = builder.with_config(name.parse()?, value);
+    }
+    let connection = connection_of(&builder);
+    let s3 = builder.with_bucket_name(bucket).build()?;
+    let locks = S3Locks::new(s3.clone(), &connection, prefix, mode)?;
+    Ok((Arc::new(s3), locks))
+}
+
+fn no_retry() -> RetryConfig {
+    RetryConfig { max_retries: 0, retry_timeout: Duration::from_secs(1), ..RetryConfig::default() }
+}
+
+/// How new objects are locked, by the options or else by the environment: `HOLDFAST_LOCK_DAYS`, `HOLDFAST_LOCK_MODE`.
+fn lock_new(options: &StoreOptions) -> Result<Option<LockNew>> {
+    if options.lock_new.is_some() {
+        return Ok(options.lock_new);
+    }
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    parse_lock(variable("HOLDFAST_LOCK_DAYS").as_deref(), variable("HOLDFAST_LOCK_MODE").as_deref())
+}
+
+fn parse_lock(days: Option<&str>, mode: Option<&str>) -> Result<Option<LockNew>> {
+    let wrong = |what: String| Error::new(ErrorKind::Input, what);
+    let mode = match mode {
+        None | Some("governance") => LockMode::Governance,
+        Some("compliance") => LockMode::Compliance,
+        Some(other) => {
+            return Err(wrong(format!("HOLDFAST_LOCK_MODE is governance or compliance, not {other:?}")));
+        }
+    };
+    let Some(days) = days else { return Ok(None) };
+    match days.parse::<u32>() {
+        Ok(days) if days > 0 => Ok(Some(LockNew { seconds: u64::from(days) * 24 * 3600, mode })),
+        _ => Err(wrong(format!("HOLDFAST_LOCK_DAYS is a number of days from 1, not {days:?}"))),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::ids::{Generation, PackId, Sid};
 use crate::layout::ObjectKind;
 use crate::limits::RECORD_FETCHES;
 use crate::manifest::gc::{GcDone, PartName};
+use crate::ops::lock::LockedPacks;
 use crate::session::history::Name;
 use crate::session::{forbidden, parts};
 use crate::store::{Key, StoreErrorKind};
@@ -20,9 +21,13 @@ use crate::{ErrorKind, Result};
 impl Run<'_> {
     /// G7. What the store refuses to delete (object lock) is left over for the next run.
     pub(super) async fn delete_packs(&mut self, swept: &[PackId]) -> Result<()> {
-        let deletes: Vec<_> = swept
-            .iter()
-            .filter(|p| self.packs.contains_key(p))
+        let mut locked = LockedPacks::load(self.repo).await;
+        let there = swept.iter().filter(|p| self.packs.contains_key(p));
+        let (left, goes): (Vec<&PackId>, Vec<&PackId>) =
+            there.partition(|p| locked.as_ref().is_some_and(|l| l.is_locked(**p)));
+        self.report.leftovers += left.len() as u64;
+        let deletes: Vec<_> = goes
+            .into_iter()
             .map(|&pack| {
                 let (store, key) = (self.objects.store.clone(), self.objects.layout.pack(pack));
                 async move { (pack, store.delete(&key).await.map_err(|e| (key, e))) }
@@ -39,9 +44,15 @@ impl Run<'_> {
                 Err((key, e)) if e.kind == StoreErrorKind::Denied => {
                     tracing::warn!(%key, error = %e, "a pack that nobody needs can't be deleted; the next run tries again");
                     self.report.leftovers += 1;
+                    if let Some(locked) = &mut locked {
+                        locked.note_refused(pack).await;
+                    }
                 }
                 Err((key, e)) => return Err(e).context(ErrorKind::Store, || format!("delete {key}")),
             }
+        }
+        if let Some(locked) = locked {
+            locked.save();
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::{Error, ErrorKind, Result};
 /// Objects are copied stage by stage, and deleted in reverse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
-    /// Key wraps.
+    /// Keys, one version after the other.
     Keys,
     Packs,
     /// Deltas, registrations, quarantine, index shards, audit records, and what this version does not know.
@@ -33,7 +33,7 @@ pub(super) enum Stage {
 impl Stage {
     /// Whether its objects must appear in their order.
     pub(super) fn is_ordered(self) -> bool {
-        self == Self::GcRecords
+        matches!(self, Self::Keys | Self::GcRecords)
     }
 }
 
@@ -107,18 +107,19 @@ impl Listing {
         there.of(stage).into_iter().filter(|(key, _)| !self.0.contains_key(*key)).collect()
     }
 
-    /// GC records of all domains.
-    pub(super) fn gc_records(&self) -> Vec<Key> {
-        self.of(Stage::GcRecords).into_iter().map(|(key, _)| key.clone()).collect()
+    /// What outcomes rely on besides packs: GC records and keys of all domains.
+    pub(super) fn pillars(&self) -> Vec<Key> {
+        let both = [Stage::Keys, Stage::GcRecords].map(|stage| self.of(stage));
+        both.into_iter().flatten().map(|(key, _)| key.clone()).collect()
     }
 
     /// The same, as they are by now.
-    pub(super) async fn gc_records_now(&self, store: &Arc<dyn Store>) -> Result<Vec<Key>> {
+    pub(super) async fn pillars_now(&self, store: &Arc<dyn Store>) -> Result<Vec<Key>> {
         let mut now = Self::default();
         let mut domains: Vec<&str> = self.0.keys().filter_map(|k| k.as_str().split('/').next()).collect();
         domains.dedup();
-        for domain in domains {
-            let folder = format!("{domain}/g/");
+        let folders = domains.into_iter().flat_map(|d| ["g", "k"].map(|letter| format!("{d}/{letter}/")));
+        for folder in folders {
             let mut listed = store.list(&folder, None);
             while let Some(o) =
                 listed.try_next().await.context(ErrorKind::Store, || format!("list {folder}"))?
@@ -126,7 +127,7 @@ impl Listing {
                 now.0.insert(o.key, o.bytes);
             }
         }
-        Ok(now.gc_records())
+        Ok(now.pillars())
     }
 
     /// GC records are never deleted: a mirror that has one of its own was collected by itself, and is no mirror any more.

@@ -218,6 +218,7 @@ async fn damage_is_named_and_the_rest_is_copied() {
     let retry = CopyRequest { retry_partial: true, ..all() };
     let healed = copy(&source.repo, &target.repo, &retry, &Task::default()).await.unwrap();
     assert_eq!(self::lost(&healed), [0]);
+    assert_eq!(snapshots::list(&target.repo).await.unwrap().0.len(), 1, "the partial one is forgotten");
     check_same(&source, &target).await;
 }
 

@@ -253,7 +253,8 @@ impl Store for Hooked {
     }
 }
 
-/// At request `n` of the mirror to the source, a snapshot is forgotten there, a whole GC run happens, and a backup.
+/// At request `n` of the mirror to the source, keys are rotated there, a backup is made, another one forgotten, and a whole GC
+/// run happens.
 async fn with_gc_at(n: u64) -> bool {
     let (w, target) = lived().await;
     let w = Arc::new(w);
@@ -263,6 +264,7 @@ async fn with_gc_at(n: u64) -> bool {
         Box::new(move || {
             let w = Arc::clone(&w);
             Box::pin(async move {
+                keys::rotate(&w.repo).await.unwrap();
                 version(&w, 5).await;
                 forget_and_collect(&w.repo, latest).await;
             })
@@ -282,7 +284,7 @@ async fn with_gc_at(n: u64) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gc_run_in_the_source_at_any_request_leaves_a_whole_mirror() {
+async fn a_gc_run_and_new_keys_in_the_source_at_any_request_leaves_a_whole_mirror() {
     let mut reached = 0;
     while with_gc_at(reached).await {
         reached += 1;

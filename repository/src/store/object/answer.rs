@@ -29,7 +29,8 @@ pub(super) fn short(text: &str) -> String {
     told[..end].trim_end_matches([' ', ':']).to_owned()
 }
 
-fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+/// The text of the first element of this name.
+pub(super) fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let inner = text.split_once(&format!("<{name}>"))?.1;
     Some(inner.split_once('<')?.0.trim())
 }

@@ -89,8 +89,14 @@ impl S3Locks {
     }
 
     async fn ask_bucket(&self, query: &'static [(&'static str, &'static str)]) -> StoreResult<(u16, String)> {
-        let ask =
-            Ask { op: Op::Head, method: Method::GET, key: "", query, headers: Vec::new(), body: Bytes::new() };
+        let ask = Ask {
+            op: Op::Head,
+            method: Method::GET,
+            key: "",
+            query,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        };
         let (status, body) = self.send(ask).await?;
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     }
@@ -122,7 +128,8 @@ fn checksum(bytes: &[u8]) -> String {
 /// The date as S3 writes it, whole seconds, rounded up: a lock is never shorter than asked for.
 fn date_text(until: Timestamp) -> String {
     let seconds = until.seconds() + i64::from(until.subsec_nanos() > 0);
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| "9999-12-31T23:59:59Z".to_owned(), |t| t.to_string())
+    jiff::Timestamp::from_second(seconds)
+        .map_or_else(|_| "9999-12-31T23:59:59Z".to_owned(), |t| t.to_string())
 }
 
 fn parse_date(text: &str) -> Option<Timestamp> {
@@ -214,7 +221,7 @@ impl Locks for S3Locks {
 }
 
 /// The part of `AmazonS3Builder`'s settings that says how to connect.
-pub fn connection_of(builder: &object_store::aws::AmazonS3Builder) -> ClientOptions {
+pub(in crate::store) fn connection_of(builder: &object_store::aws::AmazonS3Builder) -> ClientOptions {
     use object_store::ClientConfigKey as Key;
     use object_store::aws::AmazonS3ConfigKey;
     let keys = [
@@ -237,8 +244,8 @@ pub fn connection_of(builder: &object_store::aws::AmazonS3Builder) -> ClientOpti
     })
 }
 
-/// A shared one.
-pub type SharedS3Locks = Arc<S3Locks>;
+/// Locks of a store that is shared.
+pub(super) type SharedS3Locks = Arc<S3Locks>;
 
 #[cfg(test)]
 mod tests {
