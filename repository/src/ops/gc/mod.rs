@@ -68,8 +68,9 @@ pub async fn collect(repo: &Repository, request: GcRequest, task: &Task) -> Resu
     // G0
     let generation = if newest > last { newest } else { Generation(newest.0 + 1) };
     run.report.generation = generation;
-    let done = done.map(|(_, record)| record).unwrap_or_default();
-    run.catalogue = catalogue::load(&run.objects, last, &done.parts).await?;
+    let done = done.map(|(_, record)| record);
+    let before = done.clone().unwrap_or_default();
+    run.catalogue = catalogue::load(&run.objects, last, &before.parts).await?;
     if !run.request.dry_run {
         run.close_dead_readers().await?;
     }
@@ -79,12 +80,12 @@ pub async fn collect(repo: &Repository, request: GcRequest, task: &Task) -> Resu
             run.report.condemned_bytes = run.bytes_of(&open.condemned);
             open
         }
-        None => match run.open(generation, &done).await? {
+        None => match run.open(generation, done.as_ref()).await? {
             Some(open) => open,
             None => return Ok(run.report),
         },
     };
-    run.finish(generation, &open, &done).await?;
+    run.finish(generation, &open, &before).await?;
     Ok(run.report)
 }
 
@@ -113,7 +114,7 @@ impl<'a> Run<'a> {
 
 impl Run<'_> {
     /// G1 and G2. `None`: it was only to be told, or nothing is to be condemned.
-    async fn open(&mut self, generation: Generation, last: &GcDone) -> Result<Option<GcOpen>> {
+    async fn open(&mut self, generation: Generation, last: Option<&GcDone>) -> Result<Option<GcOpen>> {
         let sessions = Sessions::list(&self.objects).await?;
         let relocations = Relocations::load_newest(&self.objects).await?;
         let mark = self.mark(&sessions, &relocations, None).await?;
@@ -134,13 +135,14 @@ impl Run<'_> {
             return Ok(None);
         }
         let open = GcOpen { condemned, relocations: compacted.relocations };
-        let (open, ours) = match records::create_open(&self.objects, generation, &open).await {
+        let created = records::create_open(&self.objects, generation, &open).await;
+        let (open, ours) = match (created, last) {
             // What the last run left to tidy needs no room.
-            Err(e) if compact::is_full(&e) => {
+            (Err(e), Some(last)) if compact::is_full(&e) => {
                 self.tidy(Generation(generation.0 - 1), last).await?;
                 records::create_open(&self.objects, generation, &open).await?
             }
-            created => created?,
+            (created, _) => created?,
         };
         if !ours && self.report.compacted > 0 {
             self.report.compacted = 0;

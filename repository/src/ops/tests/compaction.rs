@@ -203,6 +203,57 @@ async fn a_full_store_stops_copying_and_nothing_else() {
     check_all(&w, 1).await;
 }
 
+/// No room even for a record: what the last run left to tidy is tidied, and if there was none, nothing is touched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_without_room_for_a_record_loses_nothing() {
+    let (w, faulty) = faulty_world().await;
+    thin(&w).await;
+    let no_room = || Fault::always(Op::Put, "default/g/*", Effect::Fail(StoreErrorKind::Full));
+    faulty.add(no_room());
+    collect(&w.repo, compacting(), &Task::default()).await.unwrap_err();
+    faulty.replace(FaultPlan::default());
+    check_all(&w, 1).await;
+    assert!(gc(&w, &compacting()).await.done);
+    let last = version(&w, 71).await;
+    forget_one(&w, last).await;
+    faulty.add(Fault::once(Op::Put, "default/g/*open", Effect::Fail(StoreErrorKind::Full)));
+    let run = gc(&w, &AT_ONCE).await;
+    assert!(run.done && run.deleted >= 1, "the second try has room: {run:?}");
+    check_all(&w, 1).await;
+    w.back_up().await;
+    check_all(&w, 2).await;
+}
+
+/// One that has copied and is about to open the generation, while another one opens and ends it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_is_overtaken_loses_its_copies_only() {
+    let (w, faulty) = faulty_world().await;
+    thin(&w).await;
+    let late = std::time::Duration::from_millis(1500);
+    faulty.add(Fault::once(Op::Put, "default/g/*open", Effect::Delay(late)));
+    let (one, two) = (open(Arc::clone(&w.repo.store)).await, open(Arc::clone(&w.repo.store)).await);
+    let task = Task::default();
+    let plain = async {
+        // The first request for the record is the slow one's.
+        while packs(&w).await < 4 {
+            tokio::task::yield_now().await;
+        }
+        tokio::task::yield_now().await;
+        collect(&two, AT_ONCE, &task).await
+    };
+    let (slow, fast) = tokio::join!(collect(&one, compacting(), &task), plain);
+    let (slow, fast) = (slow.unwrap(), fast.unwrap());
+    assert!(slow.done && fast.done, "{slow:?} {fast:?}");
+    check_all(&w, 1).await;
+    w.check_round_trip().await;
+    gc(&w, &compacting()).await;
+    gc(&w, &compacting()).await;
+    check_settled(&w).await;
+    let after = pack_bytes(&w).await;
+    assert!(after < 250_000, "{after} bytes for 150,000");
+    check_all(&w, 1).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_epochs_are_left_alone_unless_asked_for() {
     let w = world().await;
