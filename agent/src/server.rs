@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 use repository::env::Env;
 use service::client::Dialer;
 use service::http::{Http, Pages};
+use service::main_task::MainTask;
 use service::reload::follow as follow_files;
 use tokio_util::sync::CancellationToken;
 
@@ -26,13 +27,13 @@ pub struct Started {
     pub http: Option<SocketAddr>,
     /// The jobs that it holds.
     pub jobs: Arc<Jobs>,
-    main: tokio::task::JoinHandle<anyhow::Result<()>>,
+    main: MainTask,
 }
 
 impl Started {
     /// Waits for its end: after the shutdown, or when it fails.
     pub async fn wait(self) -> anyhow::Result<()> {
-        self.main.await.context("agent's main task")?
+        self.main.wait().await
     }
 }
 
@@ -83,7 +84,7 @@ pub async fn start(
         tracing::info!("agent stopped");
         http
     };
-    Ok(Started { http, jobs, main: tokio::spawn(main) })
+    Ok(Started { http, jobs, main: MainTask::spawn("agent", main) })
 }
 
 /// Adds progress to the metrics, connected or not.

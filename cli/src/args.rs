@@ -6,6 +6,7 @@ mod copies;
 mod heal;
 mod keys;
 mod life;
+mod maintenance;
 mod protect;
 mod servers;
 mod work;
@@ -21,6 +22,7 @@ pub use copies::{CopyArgs, MirrorArgs, StatsArgs, To};
 pub use heal::AuditArgs;
 pub use keys::{DomainCommand, KeyAddArgs, KeyCommand, NewKey, RoleArg};
 pub use life::{ForgetArgs, GcArgs, Keep};
+pub use maintenance::{Detach, MaintenanceArgs, MaintenanceCommand};
 pub use protect::{LockArgs, PolicyArgs, UserArg};
 pub use servers::{AgentArgs, CoordinatorArgs, StandaloneArgs};
 pub use work::{BackupArgs, ExistingArg, RestoreArgs, Tuning};
@@ -225,6 +227,9 @@ pub enum Command {
         /// Compare with this folder as well; needs SNAPSHOT
         #[arg(long, value_name = "DIR", requires = "snapshot")]
         against: Option<PathBuf>,
+        /// Have a coordinator verify all snapshots
+        #[command(flatten)]
+        detach: Detach,
     },
     /// Forget snapshots: those that are named, or those that no rule keeps; nothing is deleted before the next `gc`
     Forget(ForgetArgs),
@@ -253,6 +258,8 @@ pub enum Command {
     Lock(LockArgs),
     /// Print which requests to an S3 bucket an agent, a coordinator or a reader needs, as a policy
     Policy(PolicyArgs),
+    /// Show, watch and cancel what a coordinator does to the repository
+    Maintenance(MaintenanceArgs),
     /// Print a completion script for a shell
     Completions {
         /// Which shell

@@ -7,6 +7,7 @@ mod copies;
 mod init;
 mod keys;
 mod life;
+mod maintenance;
 mod protect;
 mod restore;
 mod servers;
@@ -36,9 +37,9 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<Exit> {
         }
         Command::Diff { older, newer, volume } => browse::diff(app, &older, &newer, volume.as_deref()).await,
         Command::Restore(args) => restore::restore(app, args).await,
-        Command::Verify { snapshot, volume, quick, against } => {
+        Command::Verify { snapshot, volume, quick, against, detach } => {
             let what = verify::What { snapshot, volume, level: verify::level(quick, against) };
-            verify::verify(app, &what).await
+            verify::verify(app, &what, detach).await
         }
         Command::Forget(args) => life::forget(app, args).await,
         Command::Unforget { snapshot } => life::unforget(app, &snapshot).await,
@@ -51,6 +52,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<Exit> {
         Command::Domain(command) => keys::domain(app, command).await,
         Command::Lock(args) => protect::lock(app, &args).await,
         Command::Policy(args) => protect::policy(app, args),
+        Command::Maintenance(args) => maintenance::maintenance(app, args).await,
         Command::Completions { shell } => completions(shell),
         Command::Standalone(args) => standalone::standalone(app, args).await,
         Command::Agent(args) => servers::agent(app, args).await,

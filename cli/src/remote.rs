@@ -10,6 +10,7 @@ use proto::convert::{
 };
 use proto::job::{Failure, JobResult};
 use proto::v1::holdfast_client::HoldfastClient;
+use proto::v1::maintenance_client::MaintenanceClient;
 use proto::v1::{self, RunState};
 use repository::env::Timestamp;
 use repository::items::entry::Entry;
@@ -23,6 +24,10 @@ use repository::{Error, ErrorKind, Result};
 use service::client::{Connection, Target};
 use tonic::{Code, Request, Status, Streaming};
 
+mod maintenance;
+
+pub(crate) use maintenance::{Fate, Forgetting};
+
 /// How long an answer may take that needs no long work.
 const ANSWER_SECONDS: u64 = 60;
 /// A run is watched through this many lost connections in a row: coordinators restart.
@@ -32,14 +37,21 @@ const RECONNECT_SECONDS: u64 = 2;
 /// A coordinator.
 #[derive(Clone, Debug)]
 pub(crate) struct Remote {
-    client: HoldfastClient<Connection>,
+    // Boxed: a coordinator is one of two places where commands work, and the other one is a pointer.
+    client: Box<HoldfastClient<Connection>>,
+    maintenance: Box<MaintenanceClient<Connection>>,
 }
 
 impl Remote {
     /// A connection that opens at its first call.
     pub(crate) fn connect(target: &Target) -> Result<Self> {
-        let client = HoldfastClient::new(target.connect()?);
-        Ok(Self { client: client.max_decoding_message_size(proto::MESSAGE_BYTES_MAX) })
+        let connection = target.connect()?;
+        let client = HoldfastClient::new(connection.clone());
+        let maintenance = MaintenanceClient::new(connection);
+        Ok(Self {
+            client: Box::new(client.max_decoding_message_size(proto::MESSAGE_BYTES_MAX)),
+            maintenance: Box::new(maintenance.max_decoding_message_size(proto::MESSAGE_BYTES_MAX)),
+        })
     }
 
     pub(crate) async fn snapshots(&self, volume: Option<&str>) -> Result<(Vec<Snapshot>, Vec<Error>)> {

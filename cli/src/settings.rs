@@ -75,7 +75,10 @@ pub(crate) fn coordinator(global: &Global, args: CoordinatorArgs) -> Coordinator
         refresh_seconds: args.refresh_seconds,
         lost_seconds: args.lost_seconds,
         heartbeat_seconds: args.heartbeat_seconds,
+        leader: args.leader,
         schedules: None,
         tokens: None,
+        retention: None,
+        maintenance: None,
     }
 }

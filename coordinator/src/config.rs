@@ -1,18 +1,24 @@
 //! The coordinator's settings: one name each, whether from file, environment (`HOLDFAST_<NAME>`) or flags.
 
+mod maintenance;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr as _;
 
 use jiff::tz::TimeZone;
+use proto::convert::{TAG_BYTES_MAX, check_name};
 use serde::Deserialize;
 use service::config::{Invalid, Shared};
 use service::repo::Settings;
 use service::tls::ServerFiles;
 
 use crate::gate::{Access, Grant};
+use crate::maintenance::Maintenance;
 use crate::schedule::{Rule, Trigger};
+
+pub use maintenance::{MaintenanceLayer, RetentionLayer, TaskLayer};
 
 service::server_layer! {
     /// One source of settings. Units are in the names.
@@ -34,12 +40,18 @@ service::server_layer! {
             lost_seconds: u64,
             /// How often agents show that they are there.
             heartbeat_seconds: u32,
+            /// This coordinator runs maintenance; `false` where another one does.
+            leader: bool,
         }
         lists {
             /// Schedules; the first that matches a volume counts.
             schedules: Vec<ScheduleLayer>,
             /// Tokens, and what each lets its holder be.
             tokens: Vec<TokenLayer>,
+            /// What to keep; the first that matches a volume counts. Empty: everything.
+            retention: Vec<RetentionLayer>,
+            /// What runs by itself, when, and how much of it.
+            maintenance: MaintenanceLayer,
         }
     }
 }
@@ -69,6 +81,8 @@ pub struct TokenLayer {
     pub agents: Vec<String>,
     /// `read` or `write`.
     pub clients: Option<AccessLayer>,
+    /// Who its holder is, for the audit; the file's name unless given.
+    pub name: Option<String>,
 }
 
 /// What clients may do, as configured.
@@ -104,6 +118,8 @@ pub struct Config {
     pub lost_seconds: u64,
     /// How often agents show that they are there.
     pub heartbeat_seconds: u32,
+    /// What runs by itself.
+    pub maintenance: Maintenance,
 }
 
 /// The port of the gRPC listener.
@@ -120,7 +136,16 @@ impl ConfigLayer {
         let tokens = self.tokens(&mut wrong);
         let asks = !tokens.is_empty() || tls.as_ref().is_some_and(|t| t.client_ca_file.is_some());
         self.check_reach(listen, tls.is_some(), asks, &mut wrong);
-        let rules = self.rules(&mut wrong);
+        let zone = self.zone(&mut wrong);
+        let rules = self.rules(&zone, &mut wrong);
+        let state_dir = self.state_dir.clone().unwrap_or_default();
+        let maintenance = maintenance::maintenance(
+            self.maintenance.take(),
+            self.retention.as_deref(),
+            self.leader,
+            (&state_dir, &zone),
+            &mut wrong,
+        );
         for (name, value) in [
             ("refresh_seconds", self.refresh_seconds),
             ("lost_seconds", self.lost_seconds),
@@ -145,6 +170,7 @@ impl ConfigLayer {
             refresh_seconds: self.refresh_seconds.unwrap_or(60),
             lost_seconds: self.lost_seconds.unwrap_or(300),
             heartbeat_seconds: self.heartbeat_seconds.unwrap_or(15),
+            maintenance,
         })
     }
 
@@ -188,8 +214,11 @@ impl ConfigLayer {
     }
 
     fn tokens(&self, wrong: &mut Vec<String>) -> Vec<(PathBuf, Grant)> {
-        let agents = |f: &PathBuf| (f.clone(), Grant { agents: vec!["*".to_owned()], clients: None });
-        let clients = |f: &PathBuf| (f.clone(), Grant { agents: Vec::new(), clients: Some(Access::Write) });
+        let all = || vec!["*".to_owned()];
+        let agents = |f: &PathBuf| (f.clone(), Grant { name: name_of(f), agents: all(), clients: None });
+        let write = Some(Access::Write);
+        let clients =
+            |f: &PathBuf| (f.clone(), Grant { name: name_of(f), agents: Vec::new(), clients: write });
         let mut all: Vec<_> = self.agent_token_file.iter().map(agents).collect();
         all.extend(self.client_token_file.iter().map(clients));
         for token in self.tokens.iter().flatten() {
@@ -204,7 +233,11 @@ impl ConfigLayer {
                 AccessLayer::Read => Access::Read,
                 AccessLayer::Write => Access::Write,
             });
-            all.push((token.file.clone(), Grant { agents: token.agents.clone(), clients }));
+            let name = token.name.clone().unwrap_or_else(|| name_of(&token.file));
+            if let Err(e) = check_name("name", &name, TAG_BYTES_MAX) {
+                wrong.push(format!("token {file}: {e}"));
+            }
+            all.push((token.file.clone(), Grant { name, agents: token.agents.clone(), clients }));
         }
         let mut files = HashSet::new();
         for (file, _) in &all {
@@ -215,15 +248,18 @@ impl ConfigLayer {
         all
     }
 
-    fn rules(&self, wrong: &mut Vec<String>) -> Vec<Rule> {
+    fn zone(&self, wrong: &mut Vec<String>) -> TimeZone {
         let name = self.timezone.as_deref().unwrap_or("UTC");
-        let zone = TimeZone::get(name).unwrap_or_else(|e| {
+        TimeZone::get(name).unwrap_or_else(|e| {
             wrong.push(format!("timezone {name}: {e}"));
             TimeZone::UTC
-        });
+        })
+    }
+
+    fn rules(&self, zone: &TimeZone, wrong: &mut Vec<String>) -> Vec<Rule> {
         let mut rules = Vec::new();
         for s in self.schedules.iter().flatten() {
-            match s.trigger(&zone) {
+            match s.trigger(zone) {
                 Ok(trigger) => rules.push(Rule {
                     volume: s.volume.clone(),
                     trigger,
@@ -234,6 +270,11 @@ impl ConfigLayer {
         }
         rules
     }
+}
+
+/// A token's file says whose it is, where nothing else does.
+fn name_of(file: &std::path::Path) -> String {
+    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 impl ScheduleLayer {

@@ -3,6 +3,8 @@
 //! Every change of a job goes through [`Core::change`], which writes it down before anybody hears of it.
 
 mod agents;
+mod keeper;
+mod maintain;
 mod passing;
 mod watch;
 
@@ -24,9 +26,12 @@ use crate::db::jobs::Queued;
 use crate::engine::Engine;
 use crate::hub::Hub;
 use crate::jobs::{Event, Record, State};
+use crate::maintenance::{Follower, Leader, LockFile};
 use crate::metrics::Metrics;
 use crate::schedule::Rule;
 
+pub(crate) use keeper::{Running, TaskView};
+pub(crate) use maintain::Planned;
 pub(crate) use watch::View;
 
 /// The snapshots as last read, and what was damaged.
@@ -49,6 +54,7 @@ pub struct Core {
     pub(crate) metrics: Metrics,
     pub(crate) rules: Vec<Rule>,
     pub(crate) heartbeat_seconds: u32,
+    pub(crate) keeper: keeper::Keeper,
     lost_seconds: i64,
     started: Timestamp,
     snapshots: RwLock<Arc<Snapshots>>,
@@ -59,7 +65,12 @@ pub struct Core {
 impl Core {
     /// Opens the database.
     pub fn open(config: &Config, engine: Arc<dyn Engine>, env: Env, metrics: Metrics) -> Result<Self> {
+        let leader: Box<dyn Leader> = match config.maintenance.leader {
+            true => Box::new(LockFile::open(&config.database.with_file_name("maintenance.lock"))?),
+            false => Box::new(Follower),
+        };
         Ok(Self {
+            keeper: keeper::Keeper::new(config.maintenance.clone(), leader),
             db: Db::open(&config.database)?,
             hub: Hub::default(),
             engine,

@@ -1,4 +1,4 @@
-//! The embedded database: queue and log of runs, known agents and volumes. A cache; deleting the file while the
+//! The embedded database: queue and log of runs and maintenance, known agents and volumes. A cache; deleting the file while the
 //! coordinator is stopped loses queued jobs and the log of past runs, nothing else.
 //!
 //! One thread owns the connection; everything else sends it closures, so that a read-modify-write is never interleaved.
@@ -16,6 +16,7 @@ use crate::limits::DB_QUEUE;
 
 pub(crate) mod agents;
 pub(crate) mod jobs;
+pub(crate) mod tasks;
 
 /// One entry a version; never edited, only added to.
 const MIGRATIONS: &[&str] = &["
@@ -36,6 +37,15 @@ const MIGRATIONS: &[&str] = &["
 ", "
     ALTER TABLE jobs ADD COLUMN given_to TEXT NOT NULL DEFAULT '';
     UPDATE jobs SET given_to = agent WHERE agent IS NOT NULL;
+", "
+    CREATE TABLE tasks (
+        id BLOB PRIMARY KEY, kind TEXT NOT NULL, spec BLOB NOT NULL, state TEXT NOT NULL, asked_by TEXT NOT NULL,
+        reason TEXT NOT NULL, attempts INTEGER NOT NULL, cancel_requested INTEGER NOT NULL, queued INTEGER NOT NULL,
+        started INTEGER, finished INTEGER, result BLOB, told INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX tasks_kind ON tasks (kind, finished);
+    CREATE INDEX tasks_queued ON tasks (queued);
+    CREATE TABLE schedules (kind TEXT PRIMARY KEY, begun INTEGER NOT NULL) STRICT;
 "];
 
 type Call = Box<dyn FnOnce(&mut Connection) + Send>;

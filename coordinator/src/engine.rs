@@ -1,6 +1,7 @@
 //! What the coordinator asks of the repository. A trait, so that its own work can be tested without one.
 
-use std::fmt::Debug;
+mod upkeep;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -19,9 +20,11 @@ use service::repo::Probe;
 
 use crate::config::Config;
 
+pub use upkeep::Upkeep;
+
 /// The repository, as the coordinator sees it.
 #[async_trait]
-pub trait Engine: Send + Sync + Debug {
+pub trait Engine: Upkeep {
     /// All committed snapshots, oldest first, and what is damaged.
     async fn snapshots(&self) -> Result<(Vec<Snapshot>, Vec<repository::Error>)>;
     /// One snapshot by `latest`, id or prefix.

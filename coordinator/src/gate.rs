@@ -20,15 +20,17 @@ use crate::glob::matches;
 /// What clients may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
-    /// List, look into snapshots, read their files, verify, watch.
+    /// List, look into snapshots, read their files, verify, watch, read the audit.
     Read,
-    /// That, and run and cancel backups and restores.
+    /// That, run and cancel backups and restores, forget, and run and cancel maintenance.
     Write,
 }
 
 /// What a token lets its holder be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
+    /// Who the holder is, for the audit.
+    pub name: String,
     /// Any agent with one of these ids; `*` stands for any text.
     pub agents: Vec<String>,
     /// A client.
@@ -38,7 +40,8 @@ pub struct Grant {
 impl Grant {
     /// Everything: what a caller has when no tokens are configured.
     fn all() -> Self {
-        Self { agents: vec!["*".to_owned()], clients: Some(Access::Write) }
+        let name = "a client without token".to_owned();
+        Self { name, agents: vec!["*".to_owned()], clients: Some(Access::Write) }
     }
 
     /// Refuses an agent whose id the token does not name.
@@ -85,6 +88,8 @@ const READS: &[&str] = &[
     "Stats",
 ];
 const WRITES: &[&str] = &["RunBackup", "Restore", "CancelRun"];
+const MAINTENANCE_READS: &[&str] = &["ListMaintenance", "GetMaintenance", "WatchMaintenance", "ListAudit"];
+const MAINTENANCE_WRITES: &[&str] = &["Forget", "Unforget", "StartMaintenance", "CancelMaintenance"];
 
 /// What the method at `path` needs: `Ok(None)` for health and reflection, which are for everybody.
 fn need(path: &str) -> Result<Option<Need>> {
@@ -94,9 +99,14 @@ fn need(path: &str) -> Result<Option<Need>> {
     {
         return Ok(Some(Need::Agent));
     }
-    match ours.strip_prefix("v1.Holdfast/") {
-        Some(method) if READS.contains(&method) => Ok(Some(Need::Client(Access::Read))),
-        Some(method) if WRITES.contains(&method) => Ok(Some(Need::Client(Access::Write))),
+    let (method, reads, writes) = match ours.split_once('/') {
+        Some(("v1.Holdfast", method)) => (method, READS, WRITES),
+        Some(("v1.Maintenance", method)) => (method, MAINTENANCE_READS, MAINTENANCE_WRITES),
+        _ => ("", READS, WRITES),
+    };
+    match method {
+        _ if reads.contains(&method) => Ok(Some(Need::Client(Access::Read))),
+        _ if writes.contains(&method) => Ok(Some(Need::Client(Access::Write))),
         _ => Err(Error::new(ErrorKind::Refused, format!("no token grants {path}"))),
     }
 }

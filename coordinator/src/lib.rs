@@ -11,6 +11,7 @@ mod glob;
 mod hub;
 pub mod jobs;
 pub mod limits;
+pub mod maintenance;
 pub mod metrics;
 pub mod schedule;
 pub mod server;

@@ -51,3 +51,17 @@ pub const ENTRIES_PER_MESSAGE: usize = 256;
 pub const ENTRY_BYTES_PER_MESSAGE: usize = 256 << 10;
 /// File bytes in one message of a `Cat`.
 pub const CAT_BYTES_PER_MESSAGE: usize = 1 << 20;
+/// What never ran begins after this: it may be long overdue, and a coordinator that just started has enough to do.
+pub const TASK_FIRST_SECONDS: i64 = 600;
+/// A task that has more to do (it waited for a writer, or its window ended) goes on after this.
+pub const TASK_AGAIN_SECONDS: i64 = 600;
+/// A task that failed is tried again after this, if its schedule does not come first.
+pub const TASK_RETRY_SECONDS: i64 = 3600;
+/// A task during which the coordinator ended this often is not tried again: something kills it.
+pub const TASK_ATTEMPTS_MAX: u32 = 5;
+/// Ended tasks kept in the log.
+pub const TASKS_KEPT_MAX: u32 = 1000;
+/// GC looks again whether writers are done after this at first, then ever longer, up to the second.
+pub const WAIT_LOOK_SECONDS: (u64, u64) = (1, 30);
+/// Volumes that metrics name: more would be a burden to whoever collects them.
+pub const VOLUMES_LABELLED_MAX: usize = 1000;

@@ -1,6 +1,9 @@
 //! The coordinator's metrics. `docs/metrics.md` lists them; a test compares.
 //!
-//! Labels come from closed sets, never from ids, names or paths.
+//! Labels come from closed sets, never from ids, names or paths; with one bounded exception, the names of volumes.
+
+mod maintenance;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +19,9 @@ use service::reload::Reloads;
 
 use crate::jobs::{Record, State};
 
+pub use maintenance::Maintained;
+pub use volumes::Volumes;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabel {
     state: &'static str,
@@ -30,7 +36,7 @@ const VOLUME_STATES: [&str; 3] = ["on_time", "late", "unscheduled"];
 const JOB_STATES: [State; 3] = [State::Queued, State::Offered, State::Running];
 
 /// All metrics. Cloning shares them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Metrics {
     /// Requests to the store.
     pub store: Arc<Counts>,
@@ -48,9 +54,33 @@ pub struct Metrics {
     pub finished: Finished,
     /// Changed certificate, key and token files.
     pub reloads: Reloads,
+    /// How maintenance goes.
+    pub maintenance: Maintained,
+    /// What each volume has.
+    pub by_volume: Volumes,
     volumes: Family<StateLabel, Gauge>,
     jobs: Family<StateLabel, Gauge>,
     lookup_ids: Family<ResultLabel, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            store: Arc::default(),
+            agents_connected: Gauge::default(),
+            snapshots: Gauge::default(),
+            snapshots_damaged: Gauge::default(),
+            refresh_failures: Counter::default(),
+            furthest_behind: Gauge::default(),
+            finished: Finished::default(),
+            reloads: Reloads::default(),
+            maintenance: Maintained::new(),
+            by_volume: Volumes::default(),
+            volumes: Family::default(),
+            jobs: Family::default(),
+            lookup_ids: Family::default(),
+        }
+    }
 }
 
 impl Metrics {
@@ -74,6 +104,8 @@ impl Metrics {
         r.register("jobs", "Jobs that have not ended, by state", self.jobs.clone());
         self.finished.register(r);
         self.reloads.register(r);
+        self.maintenance.register(r);
+        self.by_volume.register(r);
         r.register("lookup_ids", "Blob ids that agents asked for", self.lookup_ids.clone());
         for state in VOLUME_STATES {
             drop(self.volumes.get_or_create(&StateLabel { state }));

@@ -8,11 +8,13 @@ use anyhow::Context as _;
 use prometheus_client::registry::Registry;
 use proto::v1::agents_server::AgentsServer;
 use proto::v1::holdfast_server::HoldfastServer;
+use proto::v1::maintenance_server::MaintenanceServer;
 use proto::{DESCRIPTORS, MESSAGE_BYTES_MAX};
 use repository::env::Env;
 use rustls::ServerConfig;
 use service::http::{Http, Pages};
 use service::listen::Listener;
+use service::main_task::MainTask;
 use service::reload::{Follow, Reloads, Watched, follow as follow_files};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,6 +31,7 @@ use crate::limits::{
 use crate::metrics::Metrics;
 use crate::service::agents::AgentService;
 use crate::service::client::ClientService;
+use crate::service::maintenance::MaintenanceService;
 
 /// A coordinator that is running.
 #[derive(Debug)]
@@ -37,13 +40,13 @@ pub struct Started {
     pub grpc: SocketAddr,
     /// Where it serves metrics and health.
     pub http: Option<SocketAddr>,
-    main: tokio::task::JoinHandle<anyhow::Result<()>>,
+    main: MainTask,
 }
 
 impl Started {
     /// Waits for its end: after the shutdown, or when it fails.
     pub async fn wait(self) -> anyhow::Result<()> {
-        self.main.await.context("coordinator's main task")?
+        self.main.wait().await
     }
 }
 
@@ -85,17 +88,18 @@ pub async fn start(
         let every = Duration::from_secs(config.refresh_seconds);
         // If one server fails the rest stops, too.
         let serving = async { serving.await.inspect_err(|_| shutdown.cancel()) };
-        let (served, http, (), (), ()) = tokio::join!(
+        let (served, http, (), (), (), ()) = tokio::join!(
             serving,
             http_server.serve(pages, &shutdown),
             core.keep_going(&shutdown),
+            core.keep_maintaining(&shutdown),
             core.keep_fresh(every, &shutdown),
             follow_files(follow, &shutdown),
         );
         tracing::info!("coordinator stopped");
         served.and(http)
     };
-    Ok(Started { grpc, http, main: tokio::spawn(main) })
+    Ok(Started { grpc, http, main: MainTask::spawn("coordinator", main) })
 }
 
 /// What is made of files, and follows them.
@@ -128,6 +132,8 @@ fn serve(
     let agents = AgentService { core: core.clone(), tasks: tasks.clone(), shutdown: shutdown.clone() };
     let agents = AgentsServer::new(agents).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let clients = ClientService::new(core.clone(), tasks.clone(), shutdown.clone());
+    let maintenance = MaintenanceServer::new(MaintenanceService(clients.clone()))
+        .max_decoding_message_size(REQUEST_BYTES_MAX);
     let clients = HoldfastServer::new(clients).max_decoding_message_size(REQUEST_BYTES_MAX);
     let (reporter, health) = tonic_health::server::health_reporter();
     let reflection = || {
@@ -146,16 +152,19 @@ fn serve(
         .add_service(reflection().build_v1().context("reflection")?)
         .add_service(reflection().build_v1alpha().context("reflection")?)
         .add_service(agents)
+        .add_service(maintenance)
         .add_service(clients);
     let incoming = listener.connections(secrets.tls);
     Ok(async move {
         reporter.set_serving::<AgentsServer<AgentService>>().await;
         reporter.set_serving::<HoldfastServer<ClientService>>().await;
+        reporter.set_serving::<MaintenanceServer<MaintenanceService>>().await;
         let stop = shutdown.clone();
         let serving = router.serve_with_incoming_shutdown(incoming, async move {
             stop.cancelled().await;
             reporter.set_not_serving::<AgentsServer<AgentService>>().await;
             reporter.set_not_serving::<HoldfastServer<ClientService>>().await;
+            reporter.set_not_serving::<MaintenanceServer<MaintenanceService>>().await;
             // Agents and clients learn it by the end of their streams, and come back later.
             core.hub.clear();
         });

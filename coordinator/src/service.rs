@@ -3,4 +3,5 @@
 pub(crate) mod agents;
 mod batch;
 pub(crate) mod client;
+pub(crate) mod maintenance;
 mod pump;

@@ -4,6 +4,7 @@
 
 pub mod convert;
 pub mod job;
+pub mod task;
 
 /// Generated from `proto/holdfast/v1/*.proto`.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic)]

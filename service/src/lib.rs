@@ -9,6 +9,7 @@ pub mod describe;
 pub mod http;
 pub mod job_metrics;
 pub mod listen;
+pub mod main_task;
 pub mod paths;
 pub mod reload;
 pub mod repo;

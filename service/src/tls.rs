@@ -1,6 +1,6 @@
 //! TLS from PEM files, for both ends, which follow their files. One provider: aws-lc-rs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use repository::error::Context as _;
@@ -51,7 +51,8 @@ impl ServerFiles {
     /// Reads the files, and follows them: a handshake uses the newest good ones.
     pub fn watch(&self, reloads: &Reloads) -> Result<Watched<ServerConfig>> {
         let files = [Some(&self.cert_file), Some(&self.key_file), self.client_ca_file.as_ref()];
-        Watched::open(files.into_iter().flatten().cloned().collect(), reloads, server)
+        let files: Vec<PathBuf> = files.into_iter().flatten().cloned().collect();
+        Watched::open(files.clone(), reloads, move |contents| server(&pems(&files, contents)))
     }
 }
 
@@ -66,40 +67,57 @@ impl ClientFiles {
             (None, None) => vec![ca.clone()],
             _ => return Err(input("tls_cert_file and tls_key_file go together")),
         };
-        Watched::open(files, reloads, client)
+        Watched::open(files.clone(), reloads, move |contents| client(&pems(&files, contents)))
     }
 }
 
+/// A file and what is in it: what makes no sense is told by the file's name.
+#[derive(Clone, Copy)]
+struct Pem<'a> {
+    file: &'a Path,
+    content: &'a Content,
+}
+
+impl Pem<'_> {
+    fn named(self, what: &str) -> impl FnOnce() -> String {
+        move || format!("{what} in {}", self.file.display())
+    }
+}
+
+fn pems<'a>(files: &'a [PathBuf], contents: &'a [Content]) -> Vec<Pem<'a>> {
+    files.iter().zip(contents).map(|(file, content)| Pem { file, content }).collect()
+}
+
 /// Certificate, key, and maybe the CA of clients.
-fn server(contents: &[Content]) -> Result<ServerConfig> {
-    let [cert, key, ca @ ..] = contents else { return Err(too_few()) };
+fn server(pems: &[Pem<'_>]) -> Result<ServerConfig> {
+    let [cert, key, ca @ ..] = pems else { return Err(too_few()) };
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
     let builder = builder.context(ErrorKind::Internal, || "TLS versions".to_owned())?;
-    let builder = match ca.first() {
+    let builder = match ca.first().copied() {
         Some(ca) => {
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)?), provider());
-            let verifier = verifier.build().context(ErrorKind::Input, || "CA of clients".to_owned())?;
+            let verifier = verifier.build().context(ErrorKind::Input, ca.named("CA of clients"))?;
             builder.with_client_cert_verifier(verifier)
         }
         None => builder.with_no_client_auth(),
     };
     // This also refuses a key that does not belong to the certificate.
-    let config = builder.with_single_cert(certificates(cert)?, private_key(key)?);
-    let mut config = config.context(ErrorKind::Input, || "TLS certificate and key".to_owned())?;
+    let config = builder.with_single_cert(certificates(*cert)?, private_key(*key)?);
+    let mut config = config.context(ErrorKind::Input, cert.named("TLS certificate and key"))?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(config)
 }
 
 /// The CA, and maybe an own certificate and key.
-fn client(contents: &[Content]) -> Result<ClientConfig> {
-    let [ca, own @ ..] = contents else { return Err(too_few()) };
+fn client(pems: &[Pem<'_>]) -> Result<ClientConfig> {
+    let [ca, own @ ..] = pems else { return Err(too_few()) };
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
     let builder = builder.context(ErrorKind::Internal, || "TLS versions".to_owned())?;
-    let builder = builder.with_root_certificates(roots(ca)?);
+    let builder = builder.with_root_certificates(roots(*ca)?);
     let mut config = match own {
         [cert, key] => builder
-            .with_client_auth_cert(certificates(cert)?, private_key(key)?)
-            .context(ErrorKind::Input, || "TLS certificate and key".to_owned())?,
+            .with_client_auth_cert(certificates(*cert)?, private_key(*key)?)
+            .context(ErrorKind::Input, cert.named("TLS certificate and key"))?,
         _ => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
@@ -110,24 +128,24 @@ fn too_few() -> Error {
     Error::new(ErrorKind::Internal, "too few TLS files")
 }
 
-fn roots(pem: &Content) -> Result<RootCertStore> {
+fn roots(pem: Pem<'_>) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(pem)? {
-        roots.add(certificate).context(ErrorKind::Input, || "CA certificate".to_owned())?;
+        roots.add(certificate).context(ErrorKind::Input, pem.named("CA certificate"))?;
     }
     Ok(roots)
 }
 
-fn certificates(pem: &Content) -> Result<Vec<CertificateDer<'static>>> {
-    let all: Vec<_> = CertificateDer::pem_slice_iter(pem)
+fn certificates(pem: Pem<'_>) -> Result<Vec<CertificateDer<'static>>> {
+    let all: Vec<_> = CertificateDer::pem_slice_iter(pem.content)
         .collect::<Result<_, _>>()
-        .context(ErrorKind::Input, || "PEM certificates".to_owned())?;
+        .context(ErrorKind::Input, pem.named("PEM certificates"))?;
     if all.is_empty() {
-        return Err(Error::new(ErrorKind::Input, "no certificate in the PEM file"));
+        return Err(Error::new(ErrorKind::Input, format!("no certificate in {}", pem.file.display())));
     }
     Ok(all)
 }
 
-fn private_key(pem: &Content) -> Result<PrivateKeyDer<'static>> {
-    PrivateKeyDer::from_pem_slice(pem).context(ErrorKind::Input, || "PEM private key".to_owned())
+fn private_key(pem: Pem<'_>) -> Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_slice(pem.content).context(ErrorKind::Input, pem.named("PEM private key"))
 }

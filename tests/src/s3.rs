@@ -10,7 +10,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -41,6 +41,8 @@ pub struct Weather {
     pub delay_millis: AtomicU64,
     /// Of so many requests, one is served and the others are told to slow down; 0 and 1 serve all.
     pub served_one_in: AtomicU64,
+    /// Conditions of puts are ignored, as some clones of S3 do.
+    pub ignores_conditions: AtomicBool,
     turn: AtomicU64,
     puts: AtomicU64,
     gets: AtomicU64,
@@ -188,8 +190,11 @@ struct Locked {
 
 #[async_trait::async_trait]
 impl S3 for Locked {
-    async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+    async fn put_object(&self, mut req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         self.admit(&req.input.bucket, &self.weather.puts).await?;
+        if self.weather.ignores_conditions.load(Ordering::Relaxed) {
+            req.input.if_none_match = None;
+        }
         let _one = self.lock.lock().await;
         self.fs.put_object(req).await
     }

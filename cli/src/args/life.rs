@@ -2,8 +2,11 @@
 
 use bytesize::ByteSize;
 use clap::Args;
-use repository::ops::gc::{Alive, Compaction, GcRequest};
+use proto::task::GcSpec;
+use repository::ops::gc::{Compaction, GcRequest};
 use repository::retention::Rules;
+
+use super::Detach;
 
 const DAY: u64 = 24 * 3600;
 
@@ -22,9 +25,9 @@ pub struct ForgetArgs {
     /// Only tell what would be forgotten, and why the rest is kept
     #[arg(long)]
     pub dry_run: bool,
-    /// Stop if the rules would forget more than this share of the snapshots, percent
-    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
-    pub max_share: u8,
+    /// Stop if the rules would forget more than this share of the snapshots, percent [default: 50; through a coordinator: as configured there]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub max_share: Option<u8>,
     /// A reason, kept with the marker
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
@@ -84,40 +87,58 @@ impl Keep {
 /// `gc`
 #[derive(Args, Clone, Debug)]
 pub struct GcArgs {
-    /// Take a backup or restore that began longer ago than this for dead; a backup that is not goes on with what it stored
-    #[arg(long, value_name = "AGE", default_value = "3d", value_parser = seconds)]
-    pub fence_after: u64,
+    /// Take a backup or restore that began longer ago than this for dead; a backup that is not goes on with what it stored [default: 3d; through a coordinator: as configured there]
+    #[arg(long, value_name = "AGE", value_parser = seconds)]
+    pub fence_after: Option<u64>,
     /// Only tell what would be deleted
     #[arg(long)]
     pub dry_run: bool,
-    /// Copy packs forward of which less than this share is still needed, percent; 0: none
-    #[arg(long, value_name = "PERCENT", default_value_t = 70, value_parser = clap::value_parser!(u8).range(0..=100))]
-    pub compact_below: u8,
-    /// Copy at most this much in this run; 0 copies and repairs nothing
-    #[arg(long, value_name = "SIZE", default_value = "64GiB", value_parser = size)]
-    pub compact_bytes: u64,
-    /// Spend about this many requests on copying at most
-    #[arg(long, value_name = "N", default_value_t = 50_000)]
-    pub compact_requests: u64,
+    /// Copy packs forward of which less than this share is still needed, percent; 0: none [default: 70]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub compact_below: Option<u8>,
+    /// Copy at most this much in this run; 0 copies and repairs nothing [default: 64GiB; through a coordinator: as configured there]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub compact_bytes: Option<u64>,
+    /// Spend about this many requests on copying at most [default: 50000; through a coordinator: as configured there]
+    #[arg(long, value_name = "N")]
+    pub compact_requests: Option<u64>,
     /// Also copy packs that are sealed under an older epoch of the keys than this one
     #[arg(long, value_name = "EPOCH")]
     pub reencrypt_below: Option<u32>,
+    /// For coordinators
+    #[command(flatten)]
+    pub detach: Detach,
 }
 
 impl GcArgs {
     /// As the engine takes it.
     #[must_use]
     pub fn request(&self) -> GcRequest {
+        let unless_given = GcRequest::default();
+        let compaction = unless_given.compaction;
         GcRequest {
-            fence_after_seconds: self.fence_after,
-            alive: Alive::unknown(),
+            fence_after_seconds: self.fence_after.unwrap_or(unless_given.fence_after_seconds),
             dry_run: self.dry_run,
             compaction: Compaction {
-                live_percent_below: self.compact_below,
-                bytes_max: self.compact_bytes,
-                requests_max: self.compact_requests,
+                live_percent_below: self.compact_below.unwrap_or(compaction.live_percent_below),
+                bytes_max: self.compact_bytes.unwrap_or(compaction.bytes_max),
+                requests_max: self.compact_requests.unwrap_or(compaction.requests_max),
                 reencrypt_below_epoch: self.reencrypt_below,
             },
+            ..unless_given
+        }
+    }
+
+    /// As a coordinator takes it: what is not given is as configured there.
+    #[must_use]
+    pub fn spec(&self) -> GcSpec {
+        GcSpec {
+            dry_run: self.dry_run,
+            fence_after_seconds: self.fence_after,
+            bytes_max: self.compact_bytes,
+            requests_max: self.compact_requests,
+            live_percent_below: self.compact_below,
+            reencrypt_below_epoch: self.reencrypt_below,
         }
     }
 }

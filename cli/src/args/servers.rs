@@ -98,6 +98,9 @@ pub struct CoordinatorArgs {
     /// How often agents show that they are there
     #[arg(long, env = "HOLDFAST_HEARTBEAT_SECONDS", value_name = "SECONDS")]
     pub heartbeat_seconds: Option<u32>,
+    /// This coordinator runs maintenance; `false` where another one does [default: true]
+    #[arg(long, env = "HOLDFAST_LEADER", value_name = "BOOL")]
+    pub leader: Option<bool>,
 }
 
 /// `standalone`

@@ -8,7 +8,7 @@ use repository::ops::audit::{Filter, list};
 use serde::Serialize;
 
 use super::life::open;
-use crate::app::App;
+use crate::app::{App, Where};
 use crate::args::AuditArgs;
 use crate::escape::{escape, tame};
 use crate::exit::Exit;
@@ -193,10 +193,12 @@ impl From<&Record> for AuditRecord {
 }
 
 pub(super) async fn audit(app: &App, args: AuditArgs) -> Result<Exit> {
-    let repo = open(app).await?;
     let since = args.since.map(|s| app.env.now().plus_seconds(-i64::try_from(s).unwrap_or(i64::MAX)));
     let filter = Filter { since, kind: args.kind, newest: args.last.unwrap_or(0) };
-    let (found, damaged) = app.or_cancel(list(&repo, &filter)).await??;
+    let (found, damaged) = match app.place()? {
+        Where::Coordinator(url) => app.or_cancel(app.remote(url)?.audit(&filter)).await??,
+        Where::Repo(_) => app.or_cancel(list(&*open(app).await?, &filter)).await??,
+    };
     let records: Vec<AuditRecord> = found.iter().map(AuditRecord::from).collect();
     let rows = found.iter().zip(&records).map(|(r, record)| {
         vec![local_time(r.at), record.kind.clone(), tame(&r.by), tame(&r.host), tame(&record.detail.line())]

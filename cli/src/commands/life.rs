@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use repository::manifest::audit::{Collected, Event, Forgot};
+use coordinator::maintenance::retention::SHARE_PERCENT_MAX;
+use proto::task::TaskSpec;
 use repository::ops::forget::{self, Because};
-use repository::ops::gc::{GcReport, collect};
-use repository::ops::{Repository, audit, snapshots};
-use repository::retention::{Candidate, Plan, plan};
+use repository::ops::gc::GcReport;
+use repository::ops::{Repository, noted, snapshots};
+use repository::retention::{Candidate, Decision, Plan, Rules, plan};
 use serde::Serialize;
 
+use super::maintenance;
 use crate::app::{App, Where};
 use crate::args::{ForgetArgs, GcArgs};
 use crate::escape::tame;
 use crate::exit::{Exit, usage};
 use crate::output::{self, size};
 use crate::records::{local_time, time};
+use crate::remote::{Fate, Forgetting, Remote};
 use crate::run::report;
 
 pub(super) async fn open(app: &App) -> Result<Arc<Repository>> {
@@ -25,10 +28,9 @@ pub(super) async fn open(app: &App) -> Result<Arc<Repository>> {
     }
 }
 
-/// Who we are, for the marker.
-fn because(why: &str) -> Because {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    Because { by: format!("holdfast forget on {}", host.trim()), why: why.to_owned() }
+/// Who we are, for marker and audit.
+fn because(command: &str, why: &str) -> Because {
+    Because { by: format!("holdfast {command}"), why: why.to_owned() }
 }
 
 /// One snapshot's fate.
@@ -42,6 +44,9 @@ struct FateRecord {
 }
 
 pub(super) async fn forget(app: &App, args: ForgetArgs) -> Result<Exit> {
+    if let Where::Coordinator(url) = app.place()? {
+        return forget_through(app, &app.remote(url)?, args).await;
+    }
     let rules = args.keep.rules();
     if args.snapshots.is_empty() && rules.is_empty() {
         return Err(usage("say what to forget: name SNAPSHOTs, or give rules such as --keep-daily 7"));
@@ -56,7 +61,7 @@ pub(super) async fn forget(app: &App, args: ForgetArgs) -> Result<Exit> {
     let decided = if args.snapshots.is_empty() {
         let decided = plan(candidates, &rules, app.env.now());
         if !args.dry_run {
-            decided.check_share(args.max_share).map_err(|e| {
+            decided.check_share(args.max_share.unwrap_or(SHARE_PERCENT_MAX)).map_err(|e| {
                 anyhow::Error::from(e)
                     .context("nothing was forgotten; look at it with --dry-run, then raise --max-share")
             })?;
@@ -66,24 +71,37 @@ pub(super) async fn forget(app: &App, args: ForgetArgs) -> Result<Exit> {
         named(app, &repo, &args, candidates).await?
     };
     if !args.dry_run {
-        let because = because(&args.reason);
-        let mut forgot = Vec::new();
-        let mut failed = Ok(());
-        for snapshot in decided.forgotten() {
-            failed = app.or_cancel(forget::forget(&repo, snapshot.id, &because)).await.and_then(|f| Ok(f?));
-            if failed.is_err() {
-                break;
-            }
-            let (volume, why) = (snapshot.volume.clone(), because.why.clone());
-            forgot.push(Forgot { snapshot: snapshot.id, volume, why });
-        }
-        // Also what was done before it failed.
-        if !forgot.is_empty() {
-            audit::note(&repo, "holdfast forget", Event::Forgot(forgot)).await;
-        }
-        failed?;
+        let because = because("forget", &args.reason);
+        noted::forget(&repo, &decided, &because, &app.task()).await.1?;
     }
-    print(app, &decided, args.dry_run)?;
+    let fate = |d: &Decision| Fate {
+        id: d.snapshot.id,
+        volume: d.snapshot.volume.clone(),
+        recorded: d.snapshot.recorded,
+        kept: d.kept.iter().map(ToString::to_string).collect(),
+    };
+    print(app, &decided.decisions.iter().map(fate).collect::<Vec<_>>(), args.dry_run)?;
+    Ok(exit)
+}
+
+/// Neither snapshots nor rules: those of the coordinator.
+async fn forget_through(app: &App, remote: &Remote, args: ForgetArgs) -> Result<Exit> {
+    let dry_run = args.dry_run;
+    let what = Forgetting {
+        snapshots: args.snapshots,
+        volume: args.volume,
+        rules: Some(args.keep.rules()).filter(|rules| *rules != Rules::default()),
+        dry_run,
+        share_percent_max: args.max_share,
+        reason: args.reason,
+    };
+    let (fates, damaged) = app.or_cancel(remote.forget(what)).await??;
+    let mut exit = Exit::Done;
+    for error in damaged {
+        exit = Exit::Failed;
+        report(&anyhow::Error::from(error));
+    }
+    print(app, &fates, dry_run)?;
     Ok(exit)
 }
 
@@ -94,42 +112,36 @@ async fn named(app: &App, repo: &Repository, args: &ForgetArgs, candidates: Vec<
         ids.push(app.or_cancel(snapshots::get(repo, spec, args.volume.as_deref())).await??.id);
     }
     let chosen = candidates.into_iter().filter(|c| ids.contains(&c.id));
-    let decisions = chosen.map(|snapshot| repository::retention::Decision { snapshot, kept: Vec::new() });
+    let decisions = chosen.map(|snapshot| Decision { snapshot, kept: Vec::new() });
     Ok(Plan { decisions: decisions.collect() })
 }
 
-fn print(app: &App, decided: &Plan, dry_run: bool) -> Result<()> {
-    let records: Vec<FateRecord> = decided
-        .decisions
-        .iter()
-        .map(|d| FateRecord {
-            id: d.snapshot.id.to_string(),
-            volume: d.snapshot.volume.clone(),
-            recorded: time(d.snapshot.recorded),
-            forgotten: d.kept.is_empty(),
-            kept_because: d.kept.iter().map(ToString::to_string).collect(),
-        })
-        .collect();
+fn print(app: &App, fates: &[Fate], dry_run: bool) -> Result<()> {
+    let record = |f: &Fate| FateRecord {
+        id: f.id.to_string(),
+        volume: f.volume.clone(),
+        recorded: time(f.recorded),
+        forgotten: f.kept.is_empty(),
+        kept_because: f.kept.clone(),
+    };
     let word = if dry_run { "would be forgotten" } else { "forgotten" };
-    let rows = decided.decisions.iter().map(|d| {
-        let fate = match d.kept.is_empty() {
+    let rows = fates.iter().map(|f| {
+        let fate = match f.kept.is_empty() {
             true => word.to_owned(),
-            false => {
-                format!("kept: {}", d.kept.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
-            }
+            false => format!("kept: {}", f.kept.join(", ")),
         };
-        let id = d.snapshot.id.to_string()[..8].to_owned();
-        vec![id, local_time(d.snapshot.recorded), tame(&d.snapshot.volume), tame(&fate)]
+        let id = f.id.to_string()[..8].to_owned();
+        vec![id, local_time(f.recorded), tame(&f.volume), tame(&fate)]
     });
-    output::print(app.format(), &records, |_| {
-        let count = decided.forgotten().count();
+    output::print(app.format(), &fates.iter().map(record).collect::<Vec<_>>(), |_| {
+        let count = fates.iter().filter(|f| f.kept.is_empty()).count();
         let table = output::table(&["ID", "RECORDED", "VOLUME", "FATE"], rows);
         let next = if count > 0 && !dry_run {
             "; `holdfast gc` frees their space, `holdfast unforget` takes it back"
         } else {
             ""
         };
-        format!("{table}\n{count} of {} {word}{next}\n", decided.decisions.len())
+        format!("{table}\n{count} of {} {word}{next}\n", fates.len())
     })
 }
 
@@ -141,10 +153,14 @@ struct UndoRecord {
 }
 
 pub(super) async fn unforget(app: &App, snapshot: &str) -> Result<Exit> {
-    let repo = open(app).await?;
-    let forgotten = app.or_cancel(forget::find_forgotten(&repo, snapshot)).await??;
-    let id = app.or_cancel(forget::unforget(&repo, forgotten, "holdfast unforget")).await??;
-    audit::note(&repo, "holdfast unforget", Event::Unforgot { snapshot: forgotten, copy: id }).await;
+    let (forgotten, id) = match app.place()? {
+        Where::Coordinator(url) => app.or_cancel(app.remote(url)?.unforget(snapshot)).await??,
+        Where::Repo(_) => {
+            let repo = open(app).await?;
+            let because = because("unforget", "");
+            app.or_cancel(noted::unforget(&repo, snapshot, &because)).await??
+        }
+    };
     let record = UndoRecord { forgotten: forgotten.to_string(), id: id.to_string() };
     output::print(app.format(), &record, |r| format!("{} is back as {}\n", &r.forgotten[..8], r.id))?;
     Ok(Exit::Done)
@@ -212,36 +228,19 @@ impl From<GcReport> for GcRecord {
 }
 
 pub(super) async fn gc(app: &App, args: &GcArgs) -> Result<Exit> {
+    if let Where::Coordinator(url) = app.place()? {
+        return maintenance::start(app, &app.remote(url)?, &TaskSpec::Gc(args.spec()), args.detach).await;
+    }
+    maintenance::refuse_detach(args.detach)?;
     let repo = open(app).await?;
     super::protect::warn_unprotected(&repo.store).await;
     let request = args.request();
     let task = app.task();
-    let done = app.or_cancel(collect(&repo, request, &task)).await??;
-    if !args.dry_run {
-        audit::note(&repo, "holdfast gc", Event::Collected(collected(&done))).await;
-    }
+    let because = because("gc", "");
+    let done = app.or_cancel(noted::collect(&repo, request, &because, &task)).await??;
     let record = GcRecord::from(done);
     output::print(app.format(), &record, |r| text(r, args.dry_run))?;
     Ok(if record.done || args.dry_run { Exit::Done } else { Exit::Partial })
-}
-
-/// The run as the audit keeps it.
-fn collected(r: &GcReport) -> Collected {
-    let figures = [
-        ("snapshots", r.snapshots),
-        ("packs", r.packs),
-        ("bytes", r.bytes),
-        ("condemned", r.condemned),
-        ("condemned_bytes", r.condemned_bytes),
-        ("deleted", r.deleted),
-        ("deleted_bytes", r.deleted_bytes),
-        ("leftovers", r.leftovers),
-        ("tidied", r.tidied),
-        ("indexed", r.indexed),
-        ("waiting_for", r.waiting_for.len() as u64),
-    ];
-    let figures = figures.map(|(name, n)| (name.to_owned(), n)).into();
-    Collected { generation: r.generation, figures, fenced: r.fenced.clone(), done: r.done }
 }
 
 fn text(r: &GcRecord, dry_run: bool) -> String {

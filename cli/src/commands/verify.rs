@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use proto::task::TaskSpec;
 use repository::ops::snapshots::Snapshot;
 use repository::ops::verify::Level;
 
-use crate::app::App;
+use super::maintenance;
+use crate::app::{App, Where};
+use crate::args::Detach;
 use crate::escape::{escape, tame};
-use crate::exit::Exit;
+use crate::exit::{Exit, usage};
 use crate::output::{List, size};
 use crate::records::{self, VerifyRecord};
 use crate::run::report;
@@ -34,7 +37,10 @@ pub(super) fn level(quick: bool, against: Option<PathBuf>) -> Level {
     }
 }
 
-pub(super) async fn verify(app: &App, what: &What) -> Result<Exit> {
+pub(super) async fn verify(app: &App, what: &What, detach: Detach) -> Result<Exit> {
+    if detach.detach {
+        return begin(app, what, detach).await;
+    }
     let source = app.source().await?;
     let volume = what.volume.as_deref();
     let mut exit = Exit::Done;
@@ -55,6 +61,18 @@ pub(super) async fn verify(app: &App, what: &What) -> Result<Exit> {
     }
     list.finish()?;
     Ok(exit)
+}
+
+/// As a task of the coordinator.
+async fn begin(app: &App, what: &What, detach: Detach) -> Result<Exit> {
+    let Where::Coordinator(url) = app.place()? else {
+        return maintenance::refuse_detach(detach).map(|()| Exit::Done);
+    };
+    if what.snapshot.is_some() || matches!(what.level, Level::Against(_)) {
+        return Err(usage("--detach verifies all snapshots, or those of --volume: give no SNAPSHOT"));
+    }
+    let spec = TaskSpec::Verify { volume: what.volume.clone(), quick: what.level == Level::Quick };
+    maintenance::start(app, &app.remote(url)?, &spec, detach).await
 }
 
 async fn one(

@@ -12,19 +12,35 @@ pub(crate) const REFRESH_SECONDS: &str = "1";
 /// A folder with a repository, and a coordinator that serves it.
 pub(crate) struct Fleet {
     folder: tempfile::TempDir,
+    /// What the coordinator's file says.
+    yaml: String,
     pub(crate) url: String,
     pub(crate) coordinator: Running,
 }
 
 impl Fleet {
+    /// A job is given out again two seconds after its agent was lost.
     pub(crate) fn new() -> Self {
+        Self::configured("lost_seconds: 2\n")
+    }
+
+    /// With this in the coordinator's file.
+    pub(crate) fn configured(yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let repo = format!("file://{}", folder.path().join("repo").display());
         let holdfast = Holdfast::new(folder.path());
         holdfast.run(&["init", "--repo", &repo, "--key-file", "key"]).ok();
-        let mut coordinator = start_coordinator(&holdfast, &repo, "127.0.0.1:0");
+        let yaml = yaml.to_owned();
+        let mut coordinator = start_coordinator(&holdfast, &repo, "127.0.0.1:0", ("coordinator", &yaml));
         let url = format!("http://{}", coordinator.grpc());
-        Self { folder, url, coordinator }
+        Self { folder, yaml, url, coordinator }
+    }
+
+    /// One more of the same repository, with a state folder of its own.
+    pub(crate) fn another_coordinator(&self, yaml: &str) -> Running {
+        let mut another = start_coordinator(&self.holdfast(), &self.repo(), "127.0.0.1:0", ("another", yaml));
+        another.grpc();
+        another
     }
 
     pub(crate) fn path(&self, below: &str) -> PathBuf {
@@ -59,7 +75,8 @@ impl Fleet {
     /// Starts the coordinator again where it was.
     pub(crate) fn restart_coordinator(&mut self) {
         let address = self.url.strip_prefix("http://").unwrap();
-        self.coordinator = start_coordinator(&self.holdfast(), &self.repo(), address);
+        let state = ("coordinator", &*self.yaml);
+        self.coordinator = start_coordinator(&self.holdfast(), &self.repo(), address, state);
         self.coordinator.grpc();
     }
 
@@ -86,9 +103,13 @@ impl Fleet {
     }
 }
 
-fn start_coordinator(holdfast: &Holdfast, repo: &str, listen: &str) -> Running {
-    let words = ["coordinator", "--repo", repo, "--key-file", "key", "--state-dir", "coordinator"];
-    let times = ["--lost-seconds", "2", "--heartbeat-seconds", "1", "--refresh-seconds", REFRESH_SECONDS];
+/// With this state folder, and this in its file.
+fn start_coordinator(holdfast: &Holdfast, repo: &str, listen: &str, (state, yaml): (&str, &str)) -> Running {
+    let config = format!("{state}.yaml");
+    std::fs::write(holdfast.folder().join(&config), yaml).unwrap();
+    let words =
+        ["coordinator", "--repo", repo, "--key-file", "key", "--state-dir", state, "--config", &config];
+    let times = ["--heartbeat-seconds", "1", "--refresh-seconds", REFRESH_SECONDS];
     let times = [&times[..], &["--http-listen", "127.0.0.1:0"]].concat();
     holdfast.start(&[&words[..], &times, &["--listen", listen]].concat())
 }

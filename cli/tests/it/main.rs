@@ -8,6 +8,7 @@ mod fleet;
 mod full;
 mod keys;
 mod life;
+mod maintenance;
 mod many;
 mod memory;
 mod outage;

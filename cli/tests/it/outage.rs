@@ -193,3 +193,16 @@ fn close(file: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o000)).unwrap();
 }
+
+#[test]
+fn a_store_that_ignores_conditions_is_refused_by_init_and_at_every_start() {
+    let cloud = Cloud::new(1000);
+    cloud.server().weather.ignores_conditions.store(true, Ordering::Relaxed);
+    let init = ["init", "--repo", "s3://holdfast/other", "--key-file", "key"];
+    cloud.holdfast().run(&init).failed(5, "the store is unfit: create-if-absent");
+    let listen = ["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--state-dir", "state"];
+    cloud.run(&[&["coordinator"], &listen[..]].concat()).failed(5, "the store is unfit: create-if-absent");
+    // Nothing was begun in it.
+    assert!(!cloud.path("s3/holdfast/other/repo.json").exists());
+    assert!(!cloud.path("state").exists());
+}

@@ -37,6 +37,11 @@ impl Holdfast {
         Self { folder: folder.to_owned(), environment: Vec::new(), inside: Vec::new() }
     }
 
+    /// Where it runs.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The same with more environment variables.
     pub(crate) fn with<N: Into<String>, V: Into<String>>(
         mut self,

@@ -171,6 +171,27 @@ fn plaintext_beyond_this_machine_is_refused_unless_told_so() {
     let url = format!("http://127.0.0.1:{}", told.grpc().rsplit(':').next().unwrap());
     site.holdfast().run(&["snapshots", "--coordinator", &url, "--token-file", "client.token"]).ok();
     missing_files_are_named(&site);
+    files_that_make_no_sense_are_named(&site);
+}
+
+fn files_that_make_no_sense_are_named(site: &Site) {
+    std::fs::write(
+        site.home.path().join("junk.pem"),
+        "-----BEGIN CERTIFICATE-----\nbm8=\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
+    std::fs::write(site.home.path().join("empty.pem"), "").unwrap();
+    for (ca, text) in
+        [("junk.pem", "ca certificate in junk.pem"), ("empty.pem", "no certificate in empty.pem")]
+    {
+        let far = ["snapshots", "--coordinator", "https://localhost:1", "--tls-ca-file", ca];
+        refused(&site.holdfast().run(&far), text);
+    }
+    let words = ["coordinator", "--repo", &site.repo, "--key-file", "key", "--state-dir", "c"];
+    let listen = ["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
+    let tls = ["--tls-cert-file", "own/server.pem", "--tls-key-file", "own/server.key"];
+    let server = [&words[..], &listen, &tls, &["--tls-client-ca-file", "junk.pem"]].concat();
+    refused(&site.holdfast().run(&server), "junk.pem");
 }
 
 fn missing_files_are_named(site: &Site) {

@@ -2,6 +2,7 @@
 
 use super::{Config, ConfigLayer};
 use crate::gate::{Access, Grant};
+use proto::task::TaskKind;
 use service::config::Invalid;
 
 fn validate(yaml: &str) -> Result<Config, Invalid> {
@@ -57,9 +58,10 @@ fn plaintext_stays_on_this_machine() {
 #[test]
 fn tokens_are_checked() {
     let good = "agent_token_file: /a\nclient_token_file: /c\ntokens:\n- {file: /1, agents: [node-1, 'db-*']}\n\
-                - {file: /2, clients: read}\n- {file: /3, clients: write, agents: [x]}\n";
+                - {file: /2, clients: read, name: ward}\n- {file: /3, clients: write, agents: [x]}\n";
     let tokens = validate(&format!("{BASE}{good}")).unwrap().tokens;
-    let grant = |agents: &[&str], clients| Grant {
+    let grant = |name: &str, agents: &[&str], clients| Grant {
+        name: name.to_owned(),
         agents: agents.iter().map(|a| (*a).to_owned()).collect(),
         clients,
     };
@@ -67,11 +69,11 @@ fn tokens_are_checked() {
     assert_eq!(
         grants,
         [
-            grant(&["*"], None),
-            grant(&[], Some(Access::Write)),
-            grant(&["node-1", "db-*"], None),
-            grant(&[], Some(Access::Read)),
-            grant(&["x"], Some(Access::Write)),
+            grant("a", &["*"], None),
+            grant("c", &[], Some(Access::Write)),
+            grant("1", &["node-1", "db-*"], None),
+            grant("ward", &[], Some(Access::Read)),
+            grant("3", &["x"], Some(Access::Write)),
         ]
     );
     assert!(
@@ -84,6 +86,7 @@ fn tokens_are_checked() {
     refused("tokens: [{file: /1, agents: ['']}]\n", &["token /1: an agent's id is empty"]);
     refused("tokens: [{file: /1, clients: admin}]\n", &["admin"]);
     refused("tokens: [{agents: [x]}]\n", &["file"]);
+    refused("tokens: [{file: /1, clients: read, name: ''}]\n", &["token /1: ", "name: empty"]);
     refused(
         "client_token_file: /1\ntokens: [{file: /1, agents: [x]}]\n",
         &["/1: the file is configured twice"],
@@ -97,6 +100,65 @@ fn schedules_are_checked() {
     refused("schedules: [{volume: a}]\n", &["schedule of a", "exactly one"]);
     refused("schedules: [{volume: a, cron: 'x y'}]\n", &["schedule of a", "cron"]);
     refused("timezone: Mars/Olympus\n", &["timezone Mars/Olympus"]);
+}
+
+#[test]
+fn maintenance_runs_without_being_configured() {
+    let all = validate(BASE).unwrap().maintenance;
+    assert!(all.leader && !all.retention.is_empty());
+    for kind in [TaskKind::Forget, TaskKind::Gc, TaskKind::Scrub, TaskKind::RestoreTest] {
+        assert_ne!(all.timing(kind).describe(), "", "{kind:?}");
+    }
+    assert_eq!(all.restore_test.scratch_dir.to_str(), Some("/s/restore-tests"));
+}
+
+#[test]
+fn maintenance_is_configured() {
+    let yaml = "leader: false\ntimezone: Europe/Paris\nretention:\n\
+                - {volume: 'db-*', keep_last: 2, keep_daily: 7, keep_tags: [pin], share_percent_max: 10}\n\
+                - {volume: '*', keep_within_seconds: 86400, age_seconds_min: 3600}\nmaintenance:\n\
+                \x20 forget: {every_seconds: 60}\n\
+                \x20 gc: {cron: '0 1 * * *', window: '22:00-06:00', fence_after_seconds: 9, wait_seconds: 0, bytes_max: 7}\n\
+                \x20 scrub: {enabled: false}\n\
+                \x20 restore_test: {volumes_max: 3, bytes_max: 5, scratch_dir: /x}\n";
+    let all = validate(&format!("{BASE}{yaml}")).unwrap().maintenance;
+    assert!(!all.leader);
+    assert_eq!(all.retention.len(), 2);
+    let rule = &all.retention[0];
+    assert_eq!((rule.rules.last, rule.rules.daily, rule.share_percent_max), (2, 7, 10));
+    assert_eq!((&*rule.rules.tags[0], all.retention[1].rules.within_seconds), ("pin", Some(86_400)));
+    assert_eq!(all.forget.describe(), "every 60 s");
+    assert_eq!(all.gc.timing.describe(), "cron 0 1 * * * (Europe/Paris)");
+    assert_eq!(all.gc.timing.window.unwrap().to_string(), "22:00-06:00");
+    assert_eq!((all.gc.fence_after_seconds, all.gc.wait_seconds, all.gc.bytes_max), (9, 0, 7));
+    assert_eq!(all.scrub.timing.describe(), "");
+    let test = all.restore_test;
+    assert_eq!((test.volumes_max, test.bytes_max, test.scratch_dir.to_str()), (3, 5, Some("/x")));
+    assert!(validate(&format!("{BASE}retention: []\n")).unwrap().maintenance.retention.is_empty());
+}
+
+#[test]
+fn wrong_maintenance_is_refused_by_name() {
+    let task = |task: &str, why: &[&str]| refused(&format!("maintenance: {{{task}}}\n"), why);
+    task("gc: {cron: x}", &["maintenance.gc.cron", "x"]);
+    task("gc: {cron: '0 1 * * *', every_seconds: 5}", &["maintenance.gc.cron and every_seconds"]);
+    task("scrub: {every_seconds: 0}", &["maintenance.scrub.every_seconds 0"]);
+    task("forget: {window: 'at night'}", &["maintenance.forget.window", "22:00-06:00"]);
+    task("scrub: {enabled: false, every_seconds: 5}", &["maintenance.scrub.enabled"]);
+    task("forget: {bytes_max: 5}", &["maintenance.forget.bytes_max: there is no such budget"]);
+    task("scrub: {volumes_max: 5}", &["maintenance.scrub.volumes_max"]);
+    task("gc: {bytes_max: 0}", &["maintenance.gc.bytes_max is out of range"]);
+    task("gc: {fence_after_seconds: 0}", &["maintenance.gc.fence_after_seconds"]);
+    task("restore_test: {scratch_dir: here}", &["maintenance.restore_test.scratch_dir must be absolute"]);
+    task("restore_test: {volumes_max: 0}", &["maintenance.restore_test.volumes_max"]);
+    task("purge: {}", &["purge"]);
+    let keep = |rule: &str, why: &[&str]| refused(&format!("retention: [{{{rule}}}]\n"), why);
+    keep("keep_last: 1", &["retention of \"\"", "volume is missing"]);
+    keep("volume: v, share_percent_max: 101", &["retention of \"v\"", "share_percent_max"]);
+    keep("volume: v, age_seconds_min: 5", &["age_seconds_min alone"]);
+    keep("volume: v, keep_within_seconds: 99999999999999", &["keep_within_seconds"]);
+    keep("volume: v, keep_tags: ['']", &["keep_tags"]);
+    keep("volume: v, keep_fortnightly: 1", &["keep_fortnightly"]);
 }
 
 #[test]

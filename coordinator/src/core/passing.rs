@@ -43,7 +43,9 @@ impl Core {
             self.tend(record, now).await?;
         }
         self.schedule(now).await?;
-        self.metrics.set_jobs(&self.db.active_jobs().await?);
+        let active = self.db.active_jobs().await?;
+        self.keeper.live.set(&active);
+        self.metrics.set_jobs(&active);
         Ok(())
     }
 
@@ -184,6 +186,7 @@ impl Core {
             })
             .collect();
         self.db.put_volumes_unless_known(volumes.into_values().collect()).await?;
+        self.metrics.by_volume.set(&all);
         self.metrics.snapshots.set(i64::try_from(all.len()).unwrap_or(i64::MAX));
         self.metrics.snapshots_damaged.set(i64::try_from(damaged.len()).unwrap_or(i64::MAX));
         let damaged = damaged.iter().map(|e| (e.kind(), e.chain())).collect();

@@ -22,7 +22,7 @@ fn all_methods() -> Vec<String> {
 #[test]
 fn every_method_is_listed_and_unknown_ones_are_refused() {
     let all = all_methods();
-    assert_eq!(all.len(), 17, "{all:?}");
+    assert_eq!(all.len(), 25, "{all:?}");
     for path in all {
         assert!(need(&path).unwrap().is_some(), "{path}");
     }
@@ -41,9 +41,18 @@ fn every_method_is_listed_and_unknown_ones_are_refused() {
 fn each_token_opens_what_it_grants() {
     let dir = tempfile::tempdir().unwrap();
     let grants = [
-        ("agent-token-of-length", Grant { agents: vec!["node-*".into()], clients: None }),
-        ("reader-token-of-length", Grant { agents: Vec::new(), clients: Some(Access::Read) }),
-        ("writer-token-of-length", Grant { agents: Vec::new(), clients: Some(Access::Write) }),
+        (
+            "agent-token-of-length",
+            Grant { name: String::new(), agents: vec!["node-*".into()], clients: None },
+        ),
+        (
+            "reader-token-of-length",
+            Grant { name: String::new(), agents: Vec::new(), clients: Some(Access::Read) },
+        ),
+        (
+            "writer-token-of-length",
+            Grant { name: String::new(), agents: Vec::new(), clients: Some(Access::Write) },
+        ),
     ];
     let files = grants.into_iter().map(|(token, grant)| {
         let path = dir.path().join(token);

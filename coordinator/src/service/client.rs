@@ -32,20 +32,20 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// Serves people and their tools.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientService {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     work: Arc<Semaphore>,
-    watches: Arc<Semaphore>,
-    pumps: Pumps,
+    pub(super) watches: Arc<Semaphore>,
+    pub(super) pumps: Pumps,
 }
 
-type Out<T> = Result<Response<T>, Status>;
+pub(super) type Out<T> = Result<Response<T>, Status>;
 
-fn answer<T>(result: Result<T>) -> Out<T> {
+pub(super) fn answer<T>(result: Result<T>) -> Out<T> {
     result.map(Response::new).map_err(|e| error_to_status(&e))
 }
 
 /// The request, if all its fields make sense.
-fn take<T: Check>(request: Request<T>) -> Result<T, Status> {
+pub(super) fn take<T: Check>(request: Request<T>) -> Result<T, Status> {
     let message = request.into_inner();
     message.check().map_err(|e| error_to_status(&e))?;
     Ok(message)
@@ -70,7 +70,7 @@ impl ClientService {
     }
 
     /// A list that is known already.
-    fn list<W, M>(&self, items: Result<Vec<W>>, message: fn(Vec<W>) -> M) -> Out<Outgoing<M>>
+    pub(super) fn list<W, M>(&self, items: Result<Vec<W>>, message: fn(Vec<W>) -> M) -> Out<Outgoing<M>>
     where
         W: prost::Message + Clone + 'static,
         M: Send + 'static,

@@ -7,18 +7,23 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use coordinator::engine::Engine;
+use coordinator::engine::{Engine, Upkeep};
 use futures::{StreamExt as _, stream};
 use proto::job::{JobResult, JobSpec};
 use repository::env::Timestamp;
 use repository::ids::{BlobId, BlobRef, PackId, Place, Sid};
 use repository::index::Lookup;
 use repository::items::entry::{Entry, Kind, Meta};
+use repository::manifest::audit::{Event, Record};
 use repository::manifest::{Manifest, Summary};
+use repository::ops::audit::Filter;
 use repository::ops::browse::{Change, ResultStream};
+use repository::ops::forget::Because;
+use repository::ops::gc::{GcReport, GcRequest};
 use repository::ops::snapshots::{Snapshot, Stats};
 use repository::ops::verify::{Level, VerifyReport};
 use repository::ops::{Problems, Task};
+use repository::retention::{Candidate, Plan, Quality};
 use repository::{Error, ErrorKind, Result};
 use tokio::sync::Semaphore;
 
@@ -54,6 +59,68 @@ pub(crate) fn snapshot(n: u8, volume: &str, started: Timestamp) -> Snapshot {
 pub(crate) struct FakeEngine {
     pub(crate) snapshots: Mutex<Vec<Snapshot>>,
     pub(crate) entries: usize,
+    /// GC runs wait for one permit each.
+    pub(crate) collecting: Option<Arc<Semaphore>>,
+    /// What was asked for: `forget <ids>`, `gc`, ..., and by whom.
+    pub(crate) asked: Mutex<Vec<(String, Because)>>,
+}
+
+impl FakeEngine {
+    fn note(&self, what: impl Into<String>, because: &Because) {
+        self.asked.lock().unwrap().push((what.into(), because.clone()));
+    }
+
+    /// How often something was asked for.
+    pub(crate) fn count(&self, what: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|(asked, _)| asked.starts_with(what)).count()
+    }
+}
+
+#[async_trait]
+impl Upkeep for FakeEngine {
+    async fn candidates(&self, volume: Option<&str>) -> Result<(Vec<Candidate>, Vec<Error>)> {
+        let all = self.snapshots.lock().unwrap().clone();
+        let candidate = |s: Snapshot| Candidate {
+            id: s.id,
+            volume: s.manifest.volume,
+            recorded: s.manifest.started,
+            tags: s.manifest.tags,
+            quality: Quality::Good,
+        };
+        let chosen = all.into_iter().filter(|s| volume.is_none_or(|v| s.manifest.volume == v));
+        Ok((chosen.map(candidate).collect(), Vec::new()))
+    }
+
+    async fn forget(&self, plan: &Plan, because: &Because, _: &Task) -> (u64, Result<()>) {
+        let ids: Vec<Sid> = plan.forgotten().map(|c| c.id).collect();
+        self.note(format!("forget {}", ids.len()), because);
+        self.snapshots.lock().unwrap().retain(|s| !ids.contains(&s.id));
+        (ids.len() as u64, Ok(()))
+    }
+
+    async fn unforget(&self, snapshot: &str, because: &Because) -> Result<(Sid, Sid)> {
+        self.note(format!("unforget {snapshot}"), because);
+        Ok((Sid([1; 16]), Sid([2; 16])))
+    }
+
+    async fn collect(&self, request: GcRequest, because: &Because, task: &Task) -> Result<GcReport> {
+        self.note("gc", because);
+        task.monitor.packs.add(1);
+        if let Some(gate) = &self.collecting {
+            tokio::select! {
+                permit = gate.acquire() => permit.unwrap().forget(),
+                () = task.cancel.cancelled() => task.check()?,
+            }
+        }
+        let deleted = u64::from(!request.dry_run);
+        Ok(GcReport { packs: 5, condemned: 1, deleted, done: !request.dry_run, ..GcReport::default() })
+    }
+
+    async fn audit(&self, _: &Filter) -> Result<(Vec<Record>, Vec<Error>)> {
+        let event = Event::Keys("rotated".into());
+        let record = Record { at: Timestamp(5), by: "me".into(), host: "h".into(), event };
+        Ok((vec![record], vec![Error::new(ErrorKind::Damaged, "a/x is damaged")]))
+    }
 }
 
 #[async_trait]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coordinator::engine::Engine;
+use coordinator::maintenance::{Maintenance, Timing};
 use futures::TryStreamExt as _;
 use proto::convert;
 use proto::job::JobId;
@@ -53,6 +54,16 @@ fn settings() -> Settings {
     }
 }
 
+/// Nothing runs by itself.
+fn quiet(dir: &Path) -> Maintenance {
+    let mut all = Maintenance::embedded(dir);
+    all.forget = Timing::never();
+    all.gc.timing = Timing::never();
+    all.scrub.timing = Timing::never();
+    all.restore_test.timing = Timing::never();
+    all
+}
+
 pub(crate) fn coordinator_config(dir: &Path) -> coordinator::Config {
     coordinator::Config {
         repository: settings(),
@@ -65,6 +76,7 @@ pub(crate) fn coordinator_config(dir: &Path) -> coordinator::Config {
         refresh_seconds: 3600,
         lost_seconds: 3600,
         heartbeat_seconds: 1,
+        maintenance: quiet(dir),
     }
 }
 

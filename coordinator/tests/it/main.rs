@@ -8,6 +8,7 @@ mod fakes;
 mod harness;
 mod inputs;
 mod jobs;
+mod maintenance;
 mod outages;
 mod pki;
 mod raw;

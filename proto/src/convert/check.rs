@@ -35,6 +35,16 @@ const JOBS_MAX: usize = 4096;
 pub const JOBS_AT_ONCE_MAX: u32 = 1024;
 /// Runs in one answer.
 pub const RUNS_LISTED_MAX: u32 = 1000;
+/// Audit records in one answer, where the caller bounds them.
+const LISTED_MAX: u32 = 10_000;
+/// Items of one list in a task's result: sids, words of damage. Counts beside it tell how many there were.
+pub const LIST_ITEMS_MAX: usize = 1000;
+/// Longest reason that somebody gives for what they ask for.
+pub const REASON_BYTES_MAX: usize = 1024;
+/// Snapshots that one request names.
+const SNAPSHOTS_NAMED_MAX: usize = 10_000;
+/// Longest age: a thousand years. Sums of it with a moment stay far from the end of numbers.
+pub const AGE_SECONDS_MAX: u64 = 1000 * 366 * 24 * 3600;
 /// `latest`, or an id.
 const SPEC_BYTES_MAX: usize = 64;
 const VERSION_BYTES_MAX: usize = 64;
@@ -103,6 +113,21 @@ fn patterns(field: &str, patterns: &[String]) -> Result<()> {
 fn tags(field: &str, tags: &[String]) -> Result<()> {
     count(field, tags.len(), TAGS_MAX)?;
     tags.iter().try_for_each(|t| check_name(field, t, TAG_BYTES_MAX))
+}
+
+/// A number that has an end.
+fn at_most<T: PartialOrd + std::fmt::Display + Copy>(field: &str, value: T, max: T) -> Result<()> {
+    if value > max { Err(bad(field, format!("{value}; {max} is allowed"))) } else { Ok(()) }
+}
+
+fn age(field: &str, seconds: Option<u64>) -> Result<()> {
+    at_most(field, seconds.unwrap_or(0), AGE_SECONDS_MAX)
+}
+
+/// Ids or prefixes of them.
+fn snapshot_names(field: &str, names: &[String]) -> Result<()> {
+    count(field, names.len(), SNAPSHOTS_NAMED_MAX)?;
+    names.iter().try_for_each(|s| check_name(field, s, SPEC_BYTES_MAX))
 }
 
 fn existing(field: &str, value: i32) -> Result<()> {
@@ -187,6 +212,65 @@ check! {
         }
     };
     VerifyRequest: |r| snapshot("snapshot", r.snapshot.as_ref());
+    RetentionRules: |r| {
+        age("rules.within_seconds", r.within_seconds)?;
+        age("rules.age_seconds_min", Some(r.age_seconds_min))?;
+        tags("rules.tags", &r.tags)
+    };
+    ForgetRequest: |r| {
+        snapshot_names("snapshots", &r.snapshots)?;
+        optional_name("volume", &r.volume, VOLUME_BYTES_MAX)?;
+        r.rules.as_ref().map_or(Ok(()), Check::check)?;
+        if !r.snapshots.is_empty() && r.rules.is_some() {
+            return Err(bad("rules", "given together with snapshots"));
+        }
+        at_most("share_percent_max", r.share_percent_max.unwrap_or(0), 100)?;
+        optional_name("reason", &r.reason, REASON_BYTES_MAX)
+    };
+    UnforgetRequest: |r| {
+        check_name("snapshot", &r.snapshot, SPEC_BYTES_MAX)?;
+        optional_name("reason", &r.reason, REASON_BYTES_MAX)
+    };
+    MaintenanceSpec: |s| match &s.spec {
+        None => Err(bad("spec", "missing, or not a known kind of task")),
+        Some(v1::maintenance_spec::Spec::Forget(v1::ForgetTask {})) => Ok(()),
+        Some(v1::maintenance_spec::Spec::Gc(g)) => {
+            age("spec.gc.fence_after_seconds", g.fence_after_seconds)?;
+            at_most("spec.gc.live_percent_below", g.live_percent_below.unwrap_or(0), 100)
+        }
+        Some(v1::maintenance_spec::Spec::Scrub(s)) => {
+            at_most("spec.scrub.share_percent", s.share_percent.unwrap_or(0), 100)?;
+            age("spec.scrub.older_than_seconds", s.older_than_seconds)
+        }
+        Some(v1::maintenance_spec::Spec::RestoreTest(r)) => {
+            let field = "spec.restore_test.volumes";
+            count(field, r.volumes.len(), VOLUMES_MAX)?;
+            r.volumes.iter().try_for_each(|v| check_name(field, v, VOLUME_BYTES_MAX))?;
+            at_most("spec.restore_test.volumes_max", r.volumes_max.unwrap_or(0) as usize, VOLUMES_MAX)
+        }
+        Some(v1::maintenance_spec::Spec::Verify(r)) => {
+            optional_name("spec.verify.volume", &r.volume, VOLUME_BYTES_MAX)
+        }
+        Some(v1::maintenance_spec::Spec::Repair(r)) => {
+            if r.what() == v1::repair_task::What::Unspecified {
+                return Err(bad("spec.repair.what", format!("{} is not a known repair", r.what)));
+            }
+            optional_name("spec.repair.volume", &r.volume, VOLUME_BYTES_MAX)?;
+            snapshot_names("spec.repair.snapshots", &r.snapshots)
+        }
+    };
+    StartMaintenanceRequest: |r| {
+        r.spec.as_ref().ok_or_else(|| bad("spec", "missing"))?.check()?;
+        optional_name("reason", &r.reason, REASON_BYTES_MAX)
+    };
+    ListMaintenanceRequest: |r| at_most("limit", r.limit, RUNS_LISTED_MAX);
+    GetMaintenanceRequest: |r| id("task_id", &r.task_id);
+    CancelMaintenanceRequest: |r| id("task_id", &r.task_id);
+    WatchMaintenanceRequest: |r| id("task_id", &r.task_id);
+    ListAuditRequest: |r| {
+        optional_name("kind", &r.kind, TAG_BYTES_MAX)?;
+        at_most("newest", r.newest, LISTED_MAX)
+    };
     LookupRequest: |r| super::ids_from_wire(r).map(drop);
     BackupJob: |j| {
         check_name("backup.volume", &j.volume, VOLUME_BYTES_MAX)?;

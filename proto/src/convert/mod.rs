@@ -10,6 +10,7 @@ mod lookup;
 mod report;
 mod snapshot;
 mod status;
+mod task;
 
 #[cfg(test)]
 mod tests;
@@ -17,9 +18,9 @@ mod tests;
 use repository::{Error, ErrorKind, Result};
 
 pub use check::{
-    Check, FOLDER_BYTES_MAX, HOST_BYTES_MAX, JOBS_AT_ONCE_MAX, PATH_BYTES_MAX, PATTERN_BYTES_MAX,
-    PATTERNS_MAX, RESTORE_ROOTS_MAX, RUNS_LISTED_MAX, TAG_BYTES_MAX, TAGS_MAX, VOLUME_BYTES_MAX, VOLUMES_MAX,
-    check_name,
+    AGE_SECONDS_MAX, Check, FOLDER_BYTES_MAX, HOST_BYTES_MAX, JOBS_AT_ONCE_MAX, LIST_ITEMS_MAX,
+    PATH_BYTES_MAX, PATTERN_BYTES_MAX, PATTERNS_MAX, REASON_BYTES_MAX, RESTORE_ROOTS_MAX, RUNS_LISTED_MAX,
+    TAG_BYTES_MAX, TAGS_MAX, VOLUME_BYTES_MAX, VOLUMES_MAX, check_name,
 };
 pub use entry::{change_from_wire, change_to_wire, entry_from_wire, entry_to_wire};
 pub use job::{
@@ -33,6 +34,11 @@ pub use report::{
 };
 pub use snapshot::{sid_from_wire, snapshot_from_wire, snapshot_to_wire};
 pub use status::{ERROR_KIND_KEY, error_from_status, error_to_status};
+pub use task::{
+    decode_task_result, decode_task_spec, encode_task_result, encode_task_spec, rules_from_wire,
+    rules_to_wire, task_id_from_wire, task_result_from_wire, task_result_to_wire, task_spec_from_wire,
+    task_spec_to_wire,
+};
 
 fn fixed<const N: usize>(bytes: &[u8], what: &str) -> Result<[u8; N]> {
     bytes.try_into().map_err(|_| bad(what, format!("{} bytes instead of {N}", bytes.len())))

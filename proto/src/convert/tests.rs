@@ -13,7 +13,9 @@ use tonic::Status;
 
 use super::*;
 use crate::job::{BackupSpec, Failure, Job, JobId, JobResult, JobSpec, RestoreSpec};
+use crate::task::{GcSpec, RepairSpec, RestoreTestSpec, ScrubSpec, TaskId, TaskKind, TaskResult, TaskSpec};
 use crate::v1;
+use repository::retention::Rules;
 
 fn place(n: u8, ordinal: u32) -> Place {
     Place { pack: PackId { sid: Sid([n; 16]), rnd: [n; 8] }, ordinal }
@@ -193,4 +195,112 @@ fn only_somebody_who_says_so_has_cancelled() {
     }
     let said = error_to_status(&Error::new(ErrorKind::Cancelled, "cancelled"));
     assert_eq!(error_from_status(&said).kind(), ErrorKind::Cancelled);
+}
+
+#[test]
+fn tasks_of_every_kind_come_back() {
+    let gc = GcSpec {
+        dry_run: true,
+        fence_after_seconds: Some(0),
+        bytes_max: Some(u64::MAX),
+        requests_max: Some(5),
+        live_percent_below: Some(70),
+        reencrypt_below_epoch: Some(2),
+    };
+    let test = RestoreTestSpec { volumes: vec!["v".into()], volumes_max: Some(3), bytes_max: None };
+    let snapshots = RepairSpec::Snapshots {
+        snapshots: vec!["abcd".into()],
+        volume: Some("v".into()),
+        forget: true,
+        dry_run: true,
+    };
+    let scrub = ScrubSpec {
+        bytes_max: Some(0),
+        share_percent: Some(3),
+        older_than_seconds: Some(9),
+        no_quarantine: true,
+    };
+    let all = [
+        TaskSpec::Forget,
+        TaskSpec::Gc(gc),
+        TaskSpec::Gc(GcSpec::default()),
+        TaskSpec::Scrub(scrub),
+        TaskSpec::Scrub(ScrubSpec::default()),
+        TaskSpec::RestoreTest(test),
+        TaskSpec::RestoreTest(RestoreTestSpec::default()),
+        TaskSpec::Verify { volume: Some("v".into()), quick: true },
+        TaskSpec::Verify { volume: None, quick: false },
+        TaskSpec::Repair(RepairSpec::Index { all: true, dry_run: false }),
+        TaskSpec::Repair(snapshots),
+    ];
+    for spec in &all {
+        assert_eq!(&decode_task_spec(&encode_task_spec(spec)).unwrap(), spec);
+    }
+    for kind in TaskKind::ALL {
+        assert!(all.iter().any(|s| s.kind() == kind), "{kind:?} is not tested");
+    }
+    for bad in [None, Some(v1::MaintenanceSpec { spec: None })] {
+        assert!(task_spec_from_wire(bad).is_err());
+    }
+    assert!(decode_task_spec(b"\xff").is_err());
+    assert_eq!(task_id_from_wire(&[4; 16]).unwrap(), TaskId([4; 16]));
+    assert!(task_id_from_wire(&[4; 15]).is_err());
+}
+
+#[test]
+fn results_of_tasks_come_back_and_are_bounded() {
+    let mut there = TaskResult { complete: true, note: "n".into(), ..TaskResult::default() };
+    there.failure = Some(Failure { kind: ErrorKind::Store, what: "gone".into() });
+    there.counts = [("deleted".to_owned(), 7), ("packs".to_owned(), u64::MAX)].into();
+    there.lists = [("fenced".to_owned(), vec!["ab".to_owned()])].into();
+    there.problems.push(b"p/\xff", "damaged");
+    there.figures.bytes_read = 9;
+    assert_eq!(decode_task_result(&encode_task_result(&there)).unwrap(), there);
+    assert!(decode_task_result(b"\xff").is_err());
+    there.lists = [("many".to_owned(), vec!["x".to_owned(); LIST_ITEMS_MAX + 1])].into();
+    assert_eq!(task_result_from_wire(task_result_to_wire(&there)).lists["many"].len(), LIST_ITEMS_MAX);
+}
+
+#[test]
+fn rules_come_back() {
+    let there = Rules {
+        last: 1,
+        hourly: 2,
+        daily: 3,
+        weekly: 4,
+        monthly: 5,
+        yearly: 6,
+        within_seconds: Some(7),
+        tags: vec!["t".into()],
+        age_seconds_min: 8,
+    };
+    assert_eq!(rules_from_wire(rules_to_wire(&there)).unwrap(), there);
+    assert_eq!(rules_from_wire(v1::RetentionRules::default()).unwrap(), Rules::default());
+    let far = v1::RetentionRules { within_seconds: Some(u64::MAX), ..Default::default() };
+    assert!(rules_from_wire(far).unwrap_err().to_string().contains("within_seconds"));
+}
+
+#[test]
+fn nonsense_about_maintenance_is_refused_by_name() {
+    let refused = |message: &dyn Check, field: &str| {
+        let e = message.check().unwrap_err();
+        assert!(e.kind() == ErrorKind::Input && e.to_string().contains(field), "{e}");
+    };
+    let forget = v1::ForgetRequest { snapshots: vec!["abcd".into()], ..Default::default() };
+    forget.check().unwrap();
+    refused(&v1::ForgetRequest { rules: Some(Default::default()), ..forget }, "rules");
+    refused(&v1::ForgetRequest { snapshots: vec![String::new()], ..Default::default() }, "snapshots");
+    refused(&v1::ForgetRequest { share_percent_max: Some(101), ..Default::default() }, "share_percent_max");
+    refused(&v1::ForgetRequest { reason: "x".repeat(REASON_BYTES_MAX + 1), ..Default::default() }, "reason");
+    refused(&v1::UnforgetRequest::default(), "snapshot");
+    refused(&v1::StartMaintenanceRequest::default(), "spec");
+    let gc = v1::GcTask { fence_after_seconds: Some(u64::MAX), ..Default::default() };
+    let spec = Some(v1::MaintenanceSpec { spec: Some(v1::maintenance_spec::Spec::Gc(gc)) });
+    refused(&v1::StartMaintenanceRequest { spec, ..Default::default() }, "fence_after_seconds");
+    let repair = v1::RepairTask { what: 99, ..Default::default() };
+    let spec = Some(v1::MaintenanceSpec { spec: Some(v1::maintenance_spec::Spec::Repair(repair)) });
+    refused(&v1::StartMaintenanceRequest { spec, ..Default::default() }, "repair");
+    refused(&v1::WatchMaintenanceRequest { task_id: vec![1].into() }, "task_id");
+    refused(&v1::ListMaintenanceRequest { limit: 1_000_000 }, "limit");
+    refused(&v1::ListAuditRequest { newest: u32::MAX, ..Default::default() }, "newest");
 }

@@ -13,6 +13,7 @@ pub(crate) mod kept;
 pub mod keys;
 pub mod lock;
 pub mod mirror;
+pub mod noted;
 pub mod policy;
 pub(crate) mod reader;
 pub mod repo;

@@ -97,6 +97,8 @@ pub enum Reason {
     Young,
     /// No other good one of its volume is left.
     LastGood,
+    /// Nobody said that anything of its volume may go.
+    NoRule,
 }
 
 impl fmt::Display for Reason {
@@ -112,6 +114,7 @@ impl fmt::Display for Reason {
             Self::Tag(tag) => write!(f, "tag {tag}"),
             Self::Young => f.write_str("minimum age"),
             Self::LastGood => f.write_str("last good one"),
+            Self::NoRule => f.write_str("no rule"),
         }
     }
 }

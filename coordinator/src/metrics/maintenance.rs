@@ -1,0 +1,192 @@
+//! How maintenance goes, and what it found.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use proto::task::{TaskKind, TaskResult};
+
+use crate::maintenance::Record;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabels {
+    kind: &'static str,
+    result: &'static str,
+}
+
+/// How a figure of a report becomes a metric.
+#[derive(Clone, Copy, Debug)]
+enum Into {
+    /// Adds up.
+    Counter,
+    /// As of the last run.
+    Gauge,
+}
+
+/// Kind of task, its figure's name, the metric, and what it means.
+const FIGURES: &[(TaskKind, &str, Into, &str, &str)] = &[
+    (TaskKind::Forget, "forgotten", Into::Counter, "snapshots_forgotten", "Snapshots that retention forgot"),
+    (
+        TaskKind::Forget,
+        "tripped",
+        Into::Gauge,
+        "retention_breakers_tripped",
+        "Retention rules that would have forgotten too much and were stopped, in the last run",
+    ),
+    (TaskKind::Gc, "packs", Into::Gauge, "repository_packs", "Packs in the store as the last GC began"),
+    (
+        TaskKind::Gc,
+        "bytes",
+        Into::Gauge,
+        "repository_bytes",
+        "Bytes of packs in the store as the last GC began",
+    ),
+    (TaskKind::Gc, "condemned", Into::Gauge, "gc_condemned_packs", "Packs that the last GC condemned"),
+    (
+        TaskKind::Gc,
+        "condemned_bytes",
+        Into::Gauge,
+        "gc_condemned_bytes",
+        "Bytes of packs that the last GC condemned",
+    ),
+    (TaskKind::Gc, "deleted", Into::Counter, "gc_deleted_packs", "Packs that GC deleted"),
+    (TaskKind::Gc, "deleted_bytes", Into::Counter, "gc_deleted_bytes", "Bytes of packs that GC deleted"),
+    (
+        TaskKind::Gc,
+        "copied_bytes",
+        Into::Counter,
+        "gc_copied_bytes",
+        "Bytes that GC copied out of thin packs so that these could go",
+    ),
+    (
+        TaskKind::Gc,
+        "freed_bytes",
+        Into::Counter,
+        "gc_freed_bytes",
+        "Bytes that GC gave back: of packs that it deleted, less those of copies",
+    ),
+    (
+        TaskKind::Gc,
+        "damaged",
+        Into::Gauge,
+        "gc_damaged_packs",
+        "Packs that are damaged, and nothing else has what they lost, as of the last GC",
+    ),
+    (
+        TaskKind::Gc,
+        "repaired",
+        Into::Counter,
+        "gc_repaired_packs",
+        "Damaged packs of which GC led snapshots to good copies",
+    ),
+    (
+        TaskKind::Gc,
+        "leftovers",
+        Into::Gauge,
+        "gc_leftover_packs",
+        "Packs that nobody needs and the store did not let the last GC delete",
+    ),
+    (TaskKind::Gc, "fenced", Into::Counter, "gc_fenced_sessions", "Sessions that GC took for dead"),
+    (
+        TaskKind::Gc,
+        "waiting_for",
+        Into::Gauge,
+        "gc_waiting_sessions",
+        "Sessions at work that the last GC was still waiting for at its end",
+    ),
+];
+
+/// How maintenance goes. Cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub struct Maintained {
+    /// 1 while this coordinator runs maintenance.
+    pub leader: Gauge,
+    finished: Family<EndLabels, Counter>,
+    succeeded: Family<KindLabel, Gauge>,
+    seconds: Family<KindLabel, Gauge>,
+    counters: Vec<Counter>,
+    gauges: Vec<Gauge>,
+}
+
+impl Maintained {
+    /// With one metric for each figure.
+    #[must_use]
+    pub fn new() -> Self {
+        let counters = FIGURES.iter().map(|_| Counter::default()).collect();
+        let gauges = FIGURES.iter().map(|_| Gauge::default()).collect();
+        Self { counters, gauges, ..Self::default() }
+    }
+
+    /// Registers all of them, with all their labels.
+    pub(super) fn register(&self, r: &mut Registry) {
+        r.register("leader", "1 while this coordinator runs maintenance", self.leader.clone());
+        let text = "Maintenance tasks that ended; partial means with problems, or that more is to be done";
+        r.register("maintenance_finished", text, self.finished.clone());
+        let text = "When a task of the kind last came to its end without failing; 0 if none has";
+        r.register("maintenance_success_timestamp_seconds", text, self.succeeded.clone());
+        let text = "How long the last task of the kind took, queueing not counted";
+        r.register("maintenance_seconds", text, self.seconds.clone());
+        for kind in TaskKind::ALL.map(TaskKind::name) {
+            drop(self.succeeded.get_or_create(&KindLabel { kind }));
+            drop(self.seconds.get_or_create(&KindLabel { kind }));
+            for result in TaskResult::OUTCOMES {
+                drop(self.finished.get_or_create(&EndLabels { kind, result }));
+            }
+        }
+        for (i, (_, _, into, name, help)) in FIGURES.iter().enumerate() {
+            match into {
+                Into::Counter => r.register(*name, *help, self.counters[i].clone()),
+                Into::Gauge => r.register(*name, *help, self.gauges[i].clone()),
+            }
+        }
+    }
+
+    /// A task ended.
+    pub fn count(&self, record: &Record) {
+        let Some(result) = &record.result else { return };
+        let (kind, outcome) = (record.spec.kind(), result.outcome());
+        self.finished.get_or_create(&EndLabels { kind: kind.name(), result: outcome }).inc();
+        if record.spec.is_dry_run() {
+            return;
+        }
+        self.recall(record);
+        for (i, _) in of(kind).filter(|(_, figure)| matches!(figure.2, Into::Counter)) {
+            self.counters[i].inc_by(value(result, FIGURES[i].1));
+        }
+    }
+
+    /// How the last task of a kind ended, before this process began.
+    pub fn recall(&self, record: &Record) {
+        let Some(result) = &record.result else { return };
+        let label = KindLabel { kind: record.spec.kind().name() };
+        if let (Some(started), Some(finished)) = (record.started, record.finished) {
+            self.seconds.get_or_create(&label).set(finished.seconds() - started.seconds());
+            if result.failure.is_none() && result.complete {
+                self.succeeded.get_or_create(&label).set(finished.seconds());
+            }
+        }
+        // A task that failed early knows nothing of the repository.
+        for (i, _) in of(record.spec.kind()).filter(|(_, figure)| matches!(figure.2, Into::Gauge)) {
+            if !result.counts.is_empty() {
+                self.gauges[i].set(i64::try_from(value(result, FIGURES[i].1)).unwrap_or(i64::MAX));
+            }
+        }
+    }
+}
+
+type Figure = (TaskKind, &'static str, Into, &'static str, &'static str);
+
+fn of(kind: TaskKind) -> impl Iterator<Item = (usize, &'static Figure)> {
+    FIGURES.iter().enumerate().filter(move |(_, figure)| figure.0 == kind)
+}
+
+fn value(result: &TaskResult, name: &str) -> u64 {
+    let listed = || result.lists.get(name).map_or(0, |l| l.len() as u64);
+    result.counts.get(name).copied().unwrap_or_else(listed)
+}

@@ -1,0 +1,103 @@
+//! Operations that change what a repository keeps, each with its audit record: what the command line and servers call.
+
+use std::collections::BTreeMap;
+
+use crate::Result;
+use crate::ids::Sid;
+use crate::limits::AUDIT_EVENT_ITEMS_MAX;
+use crate::manifest::audit::{Collected, Event, Forgot};
+use crate::ops::forget::{self, Because};
+use crate::ops::gc::{self, GcReport, GcRequest};
+use crate::ops::{Repository, Task, audit};
+use crate::retention::Plan;
+
+/// Who did it and why, in one line.
+fn author(because: &Because) -> String {
+    match &*because.why {
+        "" => because.by.clone(),
+        why => format!("{} ({why})", because.by),
+    }
+}
+
+/// Forgets what the plan does not keep. Gives how many were forgotten, also if it failed then: those are recorded.
+pub async fn forget(repo: &Repository, plan: &Plan, because: &Because, task: &Task) -> (u64, Result<()>) {
+    let (mut forgot, mut ended) = (Vec::new(), Ok(()));
+    for snapshot in plan.forgotten() {
+        ended = match task.check() {
+            Ok(()) => forget::forget(repo, snapshot.id, because).await,
+            Err(cancelled) => Err(cancelled),
+        };
+        if ended.is_err() {
+            break;
+        }
+        let (volume, why) = (snapshot.volume.clone(), because.why.clone());
+        forgot.push(Forgot { snapshot: snapshot.id, volume, why });
+    }
+    // A record's lists have an end: all are named, in as many records as that takes.
+    for some in forgot.chunks(AUDIT_EVENT_ITEMS_MAX) {
+        audit::note(repo, &because.by, Event::Forgot(some.to_vec())).await;
+    }
+    (forgot.len() as u64, ended)
+}
+
+/// Brings a forgotten snapshot back, by the beginning of its id. Gives which it was, and its new id.
+pub async fn unforget(repo: &Repository, prefix: &str, because: &Because) -> Result<(Sid, Sid)> {
+    let snapshot = forget::find_forgotten(repo, prefix).await?;
+    let copy = forget::unforget(repo, snapshot, &because.by).await?;
+    audit::note(repo, &author(because), Event::Unforgot { snapshot, copy }).await;
+    Ok((snapshot, copy))
+}
+
+/// One GC run. A dry run, and one that found nothing to do, leaves no record.
+pub async fn collect(
+    repo: &Repository,
+    request: GcRequest,
+    because: &Because,
+    task: &Task,
+) -> Result<GcReport> {
+    let dry_run = request.dry_run;
+    let report = gc::collect(repo, request, task).await?;
+    if !dry_run && did_something(&report) {
+        audit::note(repo, &author(because), Event::Collected((&report).into())).await;
+    }
+    Ok(report)
+}
+
+fn did_something(r: &GcReport) -> bool {
+    r.deleted + r.tidied + r.leftovers + r.copies + r.repaired > 0 || !r.fenced.is_empty()
+}
+
+/// The figures of a run, by the names of the report.
+#[must_use]
+pub fn gc_figures(r: &GcReport) -> BTreeMap<String, u64> {
+    let figures = [
+        ("snapshots", r.snapshots),
+        ("packs", r.packs),
+        ("bytes", r.bytes),
+        ("condemned", r.condemned),
+        ("condemned_bytes", r.condemned_bytes),
+        ("deleted", r.deleted),
+        ("deleted_bytes", r.deleted_bytes),
+        ("freed_bytes", r.freed_bytes()),
+        ("bytes_after", r.bytes_after()),
+        ("compacted", r.compacted),
+        ("copied_bytes", r.copied_bytes),
+        ("copies", r.copies),
+        ("copies_bytes", r.copies_bytes),
+        ("compaction_waiting", r.compaction_waiting),
+        ("repaired", r.repaired),
+        ("damaged", r.damaged.len() as u64),
+        ("leftovers", r.leftovers),
+        ("tidied", r.tidied),
+        ("indexed", r.indexed),
+        ("waiting_for", r.waiting_for.len() as u64),
+    ];
+    figures.map(|(name, n)| (name.to_owned(), n)).into()
+}
+
+impl From<&GcReport> for Collected {
+    fn from(r: &GcReport) -> Self {
+        let figures = gc_figures(r);
+        Self { generation: r.generation, figures, fenced: r.fenced.clone(), done: r.done }
+    }
+}
