@@ -168,13 +168,14 @@ pub(super) async fn holds(uses: &[PackUse], session: &Session) -> Result<bool> {
 }
 
 /// Follows the generation while a walk goes on that publishes nothing.
-struct Follower {
+#[derive(Debug)]
+pub(super) struct Follower {
     stopped: CancellationToken,
     task: AbortOnDropHandle<()>,
 }
 
 impl Follower {
-    fn start(session: &Arc<Session>) -> Self {
+    pub(super) fn start(session: &Arc<Session>) -> Self {
         let (stopped, session) = (CancellationToken::new(), Arc::clone(session));
         let stop = stopped.clone();
         let follow = async move {
@@ -193,7 +194,7 @@ impl Follower {
     }
 
     /// Never in the middle of a rebase.
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.stopped.cancel();
         let _ = self.task.await;
     }

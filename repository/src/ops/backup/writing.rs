@@ -1,14 +1,14 @@
 //! A writer's session for operations that store what they do not read from a volume: the same packs, tables and rules as a
 //! backup, without its walk.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::blobs::{BlobWriter, Table};
 use super::packing::Packing;
-use super::passes::{holds, sum_up};
+use super::passes::{Follower, holds, sum_up};
 use super::reuse::{Reuse, Trusted};
 use super::sink::Sink;
 use crate::ids::{BlobId, BlobRef, Place, Sid};
@@ -39,6 +39,8 @@ pub(crate) struct HowToPack {
 pub(crate) struct Writing {
     writer: Arc<BlobWriter>,
     sink: Sink,
+    /// Keeps collectors from waiting for it (WR), until it is about to commit.
+    follower: Mutex<Option<Follower>>,
 }
 
 impl Writing {
@@ -67,7 +69,8 @@ impl Writing {
             trusted,
         });
         let sink = Sink::new(&writer);
-        Ok(Self { writer, sink })
+        let follower = Mutex::new(Some(Follower::start(&writer.session)));
+        Ok(Self { writer, sink, follower })
     }
 
     /// The session; of what it must not refer to, it knows.
@@ -118,12 +121,20 @@ impl Writing {
             packing.flush().await?;
             Summary::Pieces(pieces)
         };
+        self.stop_following().await;
         // The session may have followed the generation while it stored (WR). From here on it does not.
         let pieces_hold = summary.pieces().iter().all(|p| !session.is_forbidden(p.place));
         if pieces_hold && holds(&uses, session).await? {
             return Ok(summary);
         }
         Err(Error::new(ErrorKind::Fenced, "a GC run has condemned what the snapshot refers to"))
+    }
+
+    async fn stop_following(&self) {
+        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(follower) = follower {
+            follower.stop().await;
+        }
     }
 
     /// W7. The snapshot's id.
@@ -137,6 +148,7 @@ impl Writing {
     /// alone.
     pub(crate) async fn give_up(&self, why: &Error) {
         let closing = async {
+            self.stop_following().await;
             self.writer.packing.give_up().await;
             let _ = self.writer.session.abort(&why.chain()).await;
         };
