@@ -155,6 +155,12 @@ impl Layout {
         key(format!("{}{record}", self.generation_folder(ObjectKind::Gc, generation)))
     }
 
+    /// A quarantine record of a pack.
+    #[must_use]
+    pub fn quarantine(&self, pack: PackId, random: [u8; 8]) -> Key {
+        key(format!("{}{pack}-{}", self.folder(ObjectKind::Quarantine), hex(&random)))
+    }
+
     /// An audit record. Names ascend with time, so that a listing can begin anywhere.
     #[must_use]
     pub fn audit(&self, at: Timestamp, random: [u8; 8]) -> Key {

@@ -168,6 +168,26 @@ pub const PASSES_MAX: u32 = 16;
 pub const FOLLOW_SECONDS: u64 = 60;
 /// Places of a blob that a backup asks for before it stores the blob again: each may cost a request.
 pub const PLACES_TRIED: usize = 4;
+/// Packs of which one record of proofs speaks: 36 bytes each, so that a record stays well below [`OBJECT_BYTES_MAX`].
+pub const PROOF_PACKS_MAX: usize = 500_000;
+/// Records of proofs that there may be before they are folded into one; each is a request for whoever asks.
+pub const PROOF_RECORDS_MAX: usize = 24;
+/// A scrub records what it has read every so many packs: what a stop loses is read again.
+pub const PROOF_PACKS_EVERY: usize = 256;
+/// Packs that a scrub reads at once.
+pub const SCRUB_PACKS_AT_ONCE: usize = 2;
+/// Bytes of a pack that a scrub holds at once, sealed or plain, for each pack that it reads.
+pub const SCRUB_READ_BYTES: u64 = 8 << 20;
+/// A repair tries so many names for a delta: each that is taken is another repair's.
+pub const REPAIR_DELTAS_TRIED_MAX: u32 = 64;
+/// A repair that is fenced by a GC starts again so often.
+pub const REPAIR_TRIES_MAX: u32 = 3;
+/// Snapshots of which all branches are read to find the leaves of a lost one.
+pub const SALVAGE_NEIGHBOURS_MAX: usize = 4;
+/// Files of a sample that a restore test restores: each is a pattern that every entry is compared with.
+pub const RESTORE_TEST_FILES_MAX: usize = 500;
+/// A restore test fills at most this share of the free space, percent.
+pub const RESTORE_TEST_ROOM_PERCENT: u64 = 80;
 /// A small object is put this often when replies are lost and it is not there.
 pub const PUTS_MAX: u32 = 3;
 /// Locks that are extended at once.

@@ -34,6 +34,7 @@ fn snapshot() -> Snapshot {
         summary: Summary::Inline(Vec::new()),
         identity: None,
         copied: None,
+        repaired: None,
     };
     Snapshot { id: Sid([0xab; 16]), manifest }
 }

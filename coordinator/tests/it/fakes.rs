@@ -50,6 +50,7 @@ pub(crate) fn snapshot(n: u8, volume: &str, started: Timestamp) -> Snapshot {
         summary: Summary::Inline(Vec::new()),
         identity: None,
         copied: None,
+        repaired: None,
     };
     Snapshot { id: Sid([n; 16]), manifest }
 }

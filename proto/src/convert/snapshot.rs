@@ -66,6 +66,7 @@ pub fn snapshot_from_wire(s: v1::Snapshot) -> Result<Snapshot> {
             summary: Summary::Inline(Vec::new()),
             identity: None,
             copied: None,
+            repaired: None,
         },
     })
 }

@@ -45,6 +45,7 @@ fn snapshot() -> Snapshot {
             summary: Summary::Inline(Vec::new()),
             identity: None,
             copied: None,
+            repaired: None,
         },
     }
 }

@@ -39,6 +39,18 @@ pub fn is_branch(bytes: &[u8]) -> bool {
     bytes.first() == Some(&MAGIC)
 }
 
+/// The ids of a branch's children, in order: what its usage has the places of.
+pub fn children(bytes: &[u8]) -> Result<Vec<BlobId>, Malformed> {
+    let mut r = Reader::new(bytes);
+    if r.array("branch header")? != [MAGIC, VERSION] {
+        return Err(Malformed { what: "branch header", at: 0 });
+    }
+    r.byte("branch level")?;
+    let count = r.count(32, "branch children")?;
+    let (ids, _) = r.rest()[r.rest().len() - count * 32..].as_chunks::<32>();
+    Ok(ids.iter().map(|id| BlobId(*id)).collect())
+}
+
 impl Branch {
     /// The stored form, and the usage to store beside it.
     #[must_use]

@@ -11,6 +11,7 @@ use crate::ids::{BlobRef, RepoId, Sid};
 pub mod audit;
 pub mod catalogue;
 pub mod gc;
+pub mod proof;
 pub mod record;
 pub mod relocation;
 pub mod summary;
@@ -62,6 +63,17 @@ pub struct Manifest {
     pub identity: Option<[u8; 16]>,
     /// Where it was copied from; none of a backup.
     pub copied: Option<CopiedFrom>,
+    /// Set if it is the repaired copy of a damaged snapshot.
+    pub repaired: Option<RepairMark>,
+}
+
+/// Marks the repaired copy of a damaged snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepairMark {
+    /// The snapshot that was damaged.
+    pub of: Sid,
+    /// Paths and ranges of paths that are lost, also by earlier repairs.
+    pub lost: u64,
 }
 
 /// The snapshot of another repository (or domain) that a snapshot is a copy of.

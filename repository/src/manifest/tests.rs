@@ -3,7 +3,7 @@
 use super::gc::{GcDone, GcOpen, GcSweep, Quarantine, Relocation, decode_split, encode_split};
 use super::record::{Outcome, Registration, SessionKind};
 use super::summary::{self, SummaryBuilder};
-use super::{BadRecord, CopiedFrom, Manifest, Summary};
+use super::{BadRecord, CopiedFrom, Manifest, RepairMark, Summary};
 use crate::env::Timestamp;
 use crate::ids::{BlobId, BlobRef, Generation, PackId, PackRef, Place, RepoId, Sid};
 
@@ -44,6 +44,7 @@ pub(crate) fn manifest(volume: &str, started: i64) -> Manifest {
             snapshot: Sid([7; 16]),
             lost: 2,
         }),
+        repaired: Some(RepairMark { of: Sid([6; 16]), lost: 3 }),
     }
 }
 
@@ -172,6 +173,35 @@ fn audit_records() {
     // An event that this version does not know: field 15 instead of one of ours.
     let newer = Record::decode(&[0x7a, 1, 0]).unwrap();
     assert_eq!(newer.event.kind(), "unknown");
+}
+
+#[test]
+fn proofs() {
+    use super::proof::{PackProof, Proofs, SnapshotProof, TestProof};
+    let at = |n| Timestamp(n);
+    let mut old = Proofs::default();
+    old.packs.insert(pack(1).id, PackProof { at: at(5), damaged: 0 });
+    old.packs.insert(pack(2).id, PackProof { at: at(-5), damaged: PackProof::WHOLE });
+    old.snapshots.insert(Sid([1; 16]), SnapshotProof { at: at(7), problems: 3 });
+    old.tests.insert("v".to_owned(), TestProof { at: at(8), snapshot: Sid([1; 16]), problems: 0 });
+    check(&old, &old.encode(), Proofs::decode);
+    let mut new = Proofs::default();
+    new.packs.insert(pack(1).id, PackProof { at: at(4), damaged: 9 });
+    new.packs.insert(pack(2).id, PackProof { at: at(6), damaged: 1 });
+    new.tests.insert("v".to_owned(), TestProof { at: at(9), snapshot: Sid([2; 16]), problems: 1 });
+    let (mut one, mut other) = (old.clone(), new.clone());
+    one.merge(new.clone());
+    other.merge(old);
+    assert_eq!(one, other, "the order of records does not matter");
+    assert_eq!((one.packs[&pack(1).id].damaged, one.packs[&pack(2).id].damaged), (0, 1));
+    assert_eq!(one.tests["v"], new.tests["v"]);
+    let parts = one.clone().parts(1);
+    assert!(parts.len() == 2 && parts.iter().all(|p| p.packs.len() == 1));
+    let whole = parts.into_iter().fold(Proofs::default(), |mut all, part| {
+        all.merge(part);
+        all
+    });
+    assert_eq!(whole, one);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use prost::{Message, Oneof};
 
-use super::{BadRecord, CopiedFrom, Manifest, Summary};
+use super::{BadRecord, CopiedFrom, Manifest, RepairMark, Summary};
 use crate::env::Timestamp;
 use crate::ids::{BlobId, BlobRef, Generation, PackId, Place, RepoId, Sid};
 use crate::limits::PACK_BLOBS_MAX;
@@ -61,6 +61,16 @@ pub(super) struct WireManifest {
     identity: Option<Vec<u8>>,
     #[prost(message, optional, tag = "20")]
     copied: Option<WireCopiedFrom>,
+    #[prost(message, optional, tag = "21")]
+    repaired: Option<WireRepaired>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct WireRepaired {
+    #[prost(bytes = "vec", tag = "1")]
+    of: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    lost: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -225,6 +235,7 @@ impl From<&Manifest> for WireManifest {
                 snapshot: c.snapshot.0.to_vec(),
                 lost: c.lost,
             }),
+            repaired: m.repaired.map(|r| WireRepaired { of: r.of.0.to_vec(), lost: r.lost }),
         }
     }
 }
@@ -273,6 +284,10 @@ impl WireManifest {
             summary,
             identity: self.identity.map(|i| array(&i, "identity of the folder")).transpose()?,
             copied: self.copied.map(WireCopiedFrom::check).transpose()?,
+            repaired: match self.repaired {
+                Some(r) => Some(RepairMark { of: array(&r.of, "repaired snapshot").map(Sid)?, lost: r.lost }),
+                None => None,
+            },
         })
     }
 }

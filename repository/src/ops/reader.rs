@@ -7,7 +7,7 @@
 //!
 //! Nothing that is read here may be referenced by a writer: what it may refer to is its session's business (W5).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -40,6 +40,8 @@ pub(crate) struct Reader {
     objects: Objects,
     session: Option<Session>,
     known: Mutex<Known>,
+    /// Packs in which damage was met, wherever their blobs are now.
+    suspects: Mutex<BTreeSet<PackId>>,
     loading: tokio::sync::Mutex<()>,
 }
 
@@ -52,6 +54,7 @@ impl Reader {
             objects: repo.objects(),
             session,
             known: Mutex::new(Known { relocations, gone: HashSet::new() }),
+            suspects: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
         })
     }
@@ -64,6 +67,13 @@ impl Reader {
     /// One that reads what a writer's parent consists of, with the relocations that the writer respects.
     pub(crate) fn of_writer(repo: &Repository, session: &Session) -> Arc<Self> {
         let this = Self::new(repo, None, Kept::of(repo));
+        this.known().relocations = session.relocations();
+        this
+    }
+
+    /// The same for a repair, which believes in the store only.
+    pub(crate) fn of_repair(repo: &Repository, session: &Session) -> Arc<Self> {
+        let this = Self::new(repo, None, None);
         this.known().relocations = session.relocations();
         this
     }
@@ -138,12 +148,33 @@ impl Reader {
 
     /// The footer of a pack, as [`BlobReader::footer`] gives it.
     pub(crate) async fn footer(&self, pack: PackId) -> Result<Arc<Footer>> {
-        self.blobs.footer(pack).await
+        self.suspect(pack, self.blobs.footer(pack).await)
     }
 
     /// Groups of a pack, as [`BlobReader::read_groups`] gives them.
     pub(crate) async fn read_groups(&self, pack: PackId, groups: &[u32]) -> Result<Vec<GroupData>> {
-        self.blobs.read_groups(pack, groups).await
+        self.suspect(pack, self.blobs.read_groups(pack, groups).await)
+    }
+
+    /// Remembers a pack that somebody else found to be gone or of another size.
+    pub(crate) fn note_suspect(&self, pack: PackId) {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).insert(pack);
+    }
+
+    /// Remembers a pack that is gone or damaged.
+    fn suspect<T>(&self, pack: PackId, read: Result<T>) -> Result<T> {
+        if read.as_ref().is_err_and(is_damage) {
+            self.note_suspect(pack);
+        }
+        read
+    }
+
+    /// The packs that were gone or damaged when they were read, but for those that GC has moved elsewhere.
+    pub(crate) fn take_suspects(&self) -> BTreeSet<PackId> {
+        let mut all = std::mem::take(&mut *self.suspects.lock().unwrap_or_else(PoisonError::into_inner));
+        let relocations = self.relocations();
+        all.retain(|pack| !relocations.moves(*pack));
+        all
     }
 }
 
@@ -165,7 +196,8 @@ impl Reader {
     pub(crate) async fn read(&self, blob: BlobRef) -> Result<Bytes> {
         let mut place = self.resolve(blob.place);
         for tried in 1.. {
-            let e = match self.blobs.get(BlobRef { id: blob.id, place }).await {
+            let read = self.blobs.get(BlobRef { id: blob.id, place }).await;
+            let e = match self.suspect(place.pack, read) {
                 Err(e) if is_damage(&e) && tried < PLACES_MAX => e,
                 other => return other,
             };

@@ -130,9 +130,31 @@ impl BlobReader {
         wanted.dedup();
         let mut out = Vec::with_capacity(wanted.len());
         for run in self.runs(&open, &wanted)? {
-            out.extend(self.read_run(&open, run).await?);
+            match self.read_run(&open, run.clone()).await {
+                // Damage that lies between groups is not theirs.
+                Err(e) if e.kind() == ErrorKind::Damaged && run.len() > 1 => {
+                    for number in run {
+                        out.extend(self.read_run(&open, vec![number]).await?);
+                    }
+                }
+                read => out.extend(read?),
+            }
         }
         Ok(out)
+    }
+
+    /// Reads what lies behind the groups: padding, footer and trailer, which no read of groups proves.
+    pub async fn check_end(&self, pack: PackId) -> Result<()> {
+        let open = self.open(pack).await?;
+        let body = open.footer.body_len();
+        if body == open.shape.plain_len {
+            return Ok(());
+        }
+        let frames = open.shape.frames_of(&(body..open.shape.plain_len));
+        let key = self.layout.pack(open.id);
+        let sealed = self.read(&key, open.shape.stored(&frames)).await?;
+        let work = move || open.frames.open_all(open.shape, frames.start, &sealed).map(drop);
+        self.pool.run(work).await.context(ErrorKind::Damaged, || key.to_string())
     }
 
     async fn read_along(&self, open: &Arc<OpenPack>, group: u32, ahead: u64) -> Result<Arc<GroupData>> {

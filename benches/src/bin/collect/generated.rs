@@ -133,6 +133,7 @@ impl Shape {
             summary: Summary::Inline(summary::encode(&uses)),
             identity: None,
             copied: None,
+            repaired: None,
         };
         let (objects, sid) = (repo.objects(), Sid::new(&repo.env));
         let key = repo.layout.outcome(generation, sid);

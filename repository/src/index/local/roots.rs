@@ -176,6 +176,11 @@ impl LocalIndex {
 pub(crate) struct Gathered(Shard);
 
 impl Gathered {
+    /// The packs that it names.
+    pub(crate) fn pack_ids(&self) -> HashSet<PackId> {
+        self.0.packs().map(|p| p.id).collect()
+    }
+
     /// How many packs it names.
     pub(crate) fn packs(&self) -> u64 {
         self.0.packs().count() as u64

@@ -47,6 +47,19 @@ pub fn decode(bytes: &[u8], usage: &Usage) -> Result<Vec<Entry>, Malformed> {
     Ok(entries)
 }
 
+/// The ids of a leaf's references, in order: what its usage has the places of.
+pub fn references(bytes: &[u8]) -> Result<Vec<BlobId>, Malformed> {
+    let mut r = Reader::new(bytes);
+    if r.array("leaf header")? != [MAGIC, VERSION] {
+        return Err(Malformed { what: "leaf header", at: 0 });
+    }
+    r.count(7, "leaf entries")?;
+    let count = r.count(32, "leaf references")?;
+    let (_, ids) = r.rest().split_at(r.rest().len() - count * 32);
+    let (ids, _) = ids.as_chunks::<32>();
+    Ok(ids.iter().map(|id| BlobId(*id)).collect())
+}
+
 /// The references that have not been handed out yet.
 struct Refs<'a> {
     ids: &'a [u8],

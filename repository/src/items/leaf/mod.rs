@@ -11,7 +11,7 @@
 mod decode;
 mod encode;
 
-pub use decode::decode;
+pub use decode::{decode, references};
 pub use encode::{LeafEncoder, LeafTotals};
 
 const MAGIC: u8 = b'L';

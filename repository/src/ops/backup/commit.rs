@@ -14,7 +14,7 @@ use crate::index::Lookup;
 use crate::limits;
 use crate::manifest::summary;
 use crate::ops::kept::Kept;
-use crate::ops::reader::Reader;
+use crate::ops::reader::{Reader, is_damage};
 use crate::ops::{Repository, Task};
 use crate::session::{Session, Who};
 use crate::{Error, ErrorKind, Result};
@@ -90,7 +90,15 @@ async fn find_parent(
     let Some((id, manifest)) = found else {
         return Ok((None, Trusted::load(repo, request.reuse, &[], session).await?));
     };
-    let uses = summary::load(&manifest.summary, &*Reader::of_writer(repo, session)).await?;
+    let uses = match summary::load(&manifest.summary, &*Reader::of_writer(repo, session)).await {
+        Ok(uses) => uses,
+        // What it needs is not known: everything is read again.
+        Err(e) if is_damage(&e) => {
+            tracing::warn!(error = %e.chain(), "the parent is not readable; all files are read again");
+            return Ok((None, Trusted::load(repo, request.reuse, &[], session).await?));
+        }
+        Err(e) => return Err(e),
+    };
     let trusted = Trusted::load(repo, request.reuse, &uses, session).await?;
     Ok((Some((id, Parent::check(&manifest, &uses, session).await?)), trusted))
 }

@@ -153,6 +153,12 @@ impl Parent {
                     }
                     Err(_) => {}
                 }
+                if let Err(e) = &leaf
+                    && is_damage(e)
+                {
+                    tracing::warn!(error = %e.chain(), "a part of the parent is not readable; its files are read again");
+                    continue;
+                }
                 if tx.send(leaf).await.is_err() {
                     return;
                 }

@@ -142,6 +142,7 @@ impl Passes<'_> {
             summary,
             identity: pass.written.identity,
             copied: None,
+            repaired: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use futures::{StreamExt as _, stream};
 
 use super::Run;
 use super::catalogue::CATALOGUE;
+use super::live::Live;
 use super::sessions::Sessions;
 use crate::error::Context as _;
 use crate::ids::{Generation, PackId, Sid};
@@ -124,11 +125,15 @@ impl Run<'_> {
         Ok(parts::named(&self.objects, generation, of, &plain)?.into_iter().collect())
     }
 
-    /// Quarantine records of packs that are gone: nothing comes back under their names.
-    pub(super) async fn tidy_quarantine(&mut self) -> Result<()> {
+    /// Quarantine records of packs that are gone: nothing comes back under their names. That of a pack that was lost stays
+    /// while a snapshot needs it: else a backup would believe its parent that the pack is there.
+    pub(super) async fn tidy_quarantine(&mut self, live: &Live, swept: &[PackId]) -> Result<()> {
         let listed = forbidden::list_quarantine(&self.objects).await?;
-        let gone = listed.into_iter().filter(|(pack, _)| !self.packs.contains_key(pack)).map(|(_, key)| key);
-        self.delete_all(gone.collect()).await.map(drop)
+        let swept: HashSet<PackId> = swept.iter().copied().collect();
+        let is_lost = |pack: &PackId| live.needs(*pack) && !swept.contains(pack);
+        let gone = listed.into_iter().filter(|(pack, _)| !self.packs.contains_key(pack) && !is_lost(pack));
+        let keys = gone.map(|(_, key)| key).collect();
+        self.delete_all(keys).await.map(drop)
     }
 
     /// False if the store refused one.

@@ -178,7 +178,7 @@ impl Run<'_> {
         let done = records::create_done(&self.objects, generation, done).await?;
         self.tidy(generation, &done).await?;
         self.tidy_index(&done).await?;
-        self.tidy_quarantine().await?;
+        self.tidy_quarantine(&mark.live, &swept).await?;
         self.report.done = true;
         Ok(())
     }

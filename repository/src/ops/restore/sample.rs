@@ -224,6 +224,7 @@ impl Sample {
             summary: Summary::Inline(summary::encode(&uses)),
             identity: None,
             copied: None,
+            repaired: None,
         };
         let (objects, id) = (self.repo.objects(), Sid([9; 16]));
         let key = objects.layout.outcome(Generation(0), id);

@@ -47,7 +47,7 @@ pub(super) async fn check(
     for round in 1.. {
         let new: Uses =
             uses.iter().filter(|(id, _)| !asked.contains(*id)).map(|(id, u)| (*id, u.clone())).collect();
-        let missing = find_missing(repo, &new, task, findings).await?;
+        let missing = find_missing((repo, reader), &new, task, findings).await?;
         asked.extend(new.into_keys().filter(|id| !missing.contains(id)));
         for pack in &missing {
             reader.look_again(*pack).await?;
@@ -56,7 +56,7 @@ pub(super) async fn check(
         let still: Vec<_> = missing.iter().filter(|id| uses.contains_key(*id)).collect();
         if still.len() == missing.len() || round == ROUNDS_MAX {
             let needed = missing.iter().filter_map(|id| Some((id, uses.get(id)?)));
-            needed.for_each(|(id, needed)| compare(repo, (*id, needed), None, findings));
+            needed.for_each(|(id, needed)| compare((repo, reader), (*id, needed), None, findings));
             break;
         }
     }
@@ -88,7 +88,7 @@ fn follow(listed: &[PackUse], reader: &Reader) -> Uses {
 
 /// Asks for all packs; names those of another size, and returns those that are not there.
 async fn find_missing(
-    repo: &Repository,
+    (repo, reader): (&Repository, &Reader),
     uses: &Uses,
     task: &Task,
     findings: &Findings,
@@ -104,7 +104,7 @@ async fn find_missing(
             task.check()?;
             if let Some(bytes) = size.map_err(|e| store_error("verify", e))? {
                 missing.remove(&pack);
-                compare(repo, (pack, &uses[&pack]), Some(bytes), findings);
+                compare((repo, reader), (pack, &uses[&pack]), Some(bytes), findings);
             }
             task.monitor.packs.add(1);
         }
@@ -116,19 +116,25 @@ async fn find_missing(
         let object = object.map_err(|e| store_error("list packs", e))?;
         let Some(id) = repo.layout.parse_pack(&object.key) else { continue };
         if missing.remove(&id) {
-            compare(repo, (id, &uses[&id]), Some(object.bytes), findings);
+            compare((repo, reader), (id, &uses[&id]), Some(object.bytes), findings);
             task.monitor.packs.add(1);
         }
     }
     Ok(missing)
 }
 
-fn compare(repo: &Repository, (pack, needed): (PackId, &Use), found: Option<u64>, findings: &Findings) {
+fn compare(
+    (repo, reader): (&Repository, &Reader),
+    (pack, needed): (PackId, &Use),
+    found: Option<u64>,
+    findings: &Findings,
+) {
     let what = match (found, needed.bytes) {
         (Some(found), Some(bytes)) if found != bytes => format!("has {found} bytes instead of {bytes}"),
         (Some(_), _) => return,
         (None, _) => "is missing".to_owned(),
     };
+    reader.note_suspect(pack);
     let what = format!("{what}: the snapshot needs {} blobs of it", needed.ordinals.len());
     findings.add(repo.layout.pack(pack).as_str().as_bytes(), what);
 }

@@ -1,0 +1,7 @@
+//! Repairs: the index from what packs say of themselves, and snapshots of which something is lost for good.
+
+pub mod index;
+mod mend;
+mod packer;
+mod salvage;
+pub mod snapshots;

@@ -1,0 +1,392 @@
+//! Repairs snapshots: commits a copy without what is lost for good, and names it.
+//!
+//! The copy is made by a writer's session under the rules of a backup (W5, W7), so that it never refers to what is damaged or about
+//! to go. What other copies of a blob are known is led to them. The original stays until somebody forgets it. A repair that
+//! is stopped leaves packs that nobody needs; one that was done is not done again.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::mend::Mender;
+use super::salvage::{Gap, Piece, Salvage};
+use crate::error::Context as _;
+use crate::ids::{BlobRef, PackId, Place, Sid};
+use crate::items::entry::{Content, Entry, ExtentData, Kind, Meta, SegmentRef};
+use crate::items::reader::decode_usage;
+use crate::items::segment::put_segment;
+use crate::items::{Tree, TreeWriter};
+use crate::limits::{REPAIR_TRIES_MAX, SEGMENT_BYTES, SUMMARY_INLINE_BYTES};
+use crate::manifest::audit::{Event, Forgot, Repaired};
+use crate::manifest::{Manifest, RepairMark, Summary, summary};
+use crate::ops::forget::{self, Because};
+use crate::ops::reader::{Reader, is_damage};
+use crate::ops::restore::pass::parse;
+use crate::ops::snapshots::Snapshot;
+use crate::ops::{Problems, Repository, Task, audit, proofs, quarantine};
+use crate::pack::PackKind;
+use crate::session::{Session, Who};
+use crate::{Error, ErrorKind, Result};
+
+/// How to repair.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotRequest {
+    /// Only tell what is lost.
+    pub dry_run: bool,
+    /// Forget the original once the copy is there.
+    pub forget: bool,
+    /// Who repairs, for the audit and the marker.
+    pub by: String,
+}
+
+/// What became of one snapshot.
+#[derive(Clone, Debug)]
+pub struct SnapshotReport {
+    /// The snapshot.
+    pub snapshot: Sid,
+    /// Its volume.
+    pub volume: String,
+    /// The copy that was committed; `None` if nothing had to be repaired, or it was only told.
+    pub copy: Option<Sid>,
+    /// Nothing of it refers to what is damaged or gone.
+    pub sound: bool,
+    /// What is lost, by path; a range of paths stands under the first of them.
+    pub lost: Problems,
+    /// The original was forgotten.
+    pub forgotten: bool,
+}
+
+/// Those of `all` that refer to what is damaged or gone and were not repaired yet.
+pub async fn find_damaged(repo: &Repository, all: &[Snapshot]) -> Result<Vec<Snapshot>> {
+    let done: HashSet<Sid> = all.iter().filter_map(|s| s.manifest.repaired.map(|r| r.of)).collect();
+    let health = proofs::health(repo, all).await?;
+    let packs = crate::ops::scrub::list_packs(repo).await?;
+    let relocations = crate::session::Relocations::load_newest(&repo.objects()).await?;
+    let reader = Reader::unregistered(repo);
+    let mut damaged = Vec::new();
+    for snapshot in all.iter().filter(|s| !done.contains(&s.id)) {
+        let known = health.get(&snapshot.id).is_some_and(|h| h.damaged || h.problems > 0);
+        let needs = match summary::load(&snapshot.manifest.summary, &*reader).await {
+            Ok(needs) => needs,
+            Err(e) if is_damage(&e) => {
+                damaged.push(snapshot.clone());
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        let is_gone = |pack: PackId, ordinal: u32| {
+            !packs.contains_key(&relocations.resolve(Place { pack, ordinal }).pack)
+        };
+        let gone = needs.iter().any(|n| {
+            let pack = n.pack.id;
+            !packs.contains_key(&pack) && n.ordinals.iter().any(|o| is_gone(pack, o))
+        });
+        if known || gone {
+            damaged.push(snapshot.clone());
+        }
+    }
+    Ok(damaged)
+}
+
+/// Repairs one snapshot. `all` are the repository's snapshots, of which the neighbours are taken. Damage is in the report;
+/// only what keeps the work from being done fails it.
+pub async fn repair(
+    repo: &Repository,
+    snapshot: &Snapshot,
+    all: &[Snapshot],
+    request: &SnapshotRequest,
+    task: &Task,
+) -> Result<SnapshotReport> {
+    let mut tried = 1;
+    let done = loop {
+        match once(repo, snapshot, all, request, task).await {
+            Err(e) if e.kind() == ErrorKind::Fenced && tried < REPAIR_TRIES_MAX => tried += 1,
+            other => break other,
+        }
+    };
+    let mut report = done.map_err(|e| e.context(format!("repair snapshot {}", snapshot.id)))?;
+    if let Some(copy) = report.copy {
+        let lost = report.lost.kept().iter().map(|p| p.path.clone()).collect();
+        let repaired = Repaired {
+            what: "snapshot".to_owned(),
+            snapshot: Some(snapshot.id),
+            copy: Some(copy),
+            packs: 0,
+            problems: report.lost.count(),
+            lost,
+        };
+        audit::note(repo, &request.by, Event::Repaired(repaired)).await;
+        if request.forget {
+            let why = format!("repaired as {copy}");
+            let because = Because { by: request.by.clone(), why: why.clone() };
+            forget::forget(repo, snapshot.id, &because).await?;
+            let volume = report.volume.clone();
+            let forgot = Forgot { snapshot: snapshot.id, volume, why };
+            audit::note(repo, &request.by, Event::Forgot(vec![forgot])).await;
+            report.forgotten = true;
+        }
+    }
+    Ok(report)
+}
+
+async fn once(
+    repo: &Repository,
+    snapshot: &Snapshot,
+    all: &[Snapshot],
+    request: &SnapshotRequest,
+    task: &Task,
+) -> Result<SnapshotReport> {
+    let volume = &snapshot.manifest.volume;
+    let session = Session::open(repo.objects(), &Who::writer(&request.by, volume)).await?;
+    let done = with_session(repo, &session, (snapshot, all), request, task).await;
+    match &done {
+        Ok(report) if report.copy.is_some() => {}
+        Err(e) if e.kind() == ErrorKind::Fenced => {}
+        // The error that counts is the first one; an open session is merely fenced later.
+        _ => drop(session.abort("nothing to commit").await),
+    }
+    done
+}
+
+async fn with_session(
+    repo: &Repository,
+    session: &Session,
+    (snapshot, all): (&Snapshot, &[Snapshot]),
+    request: &SnapshotRequest,
+    task: &Task,
+) -> Result<SnapshotReport> {
+    session.note_all_packs().await?;
+    let mut report = SnapshotReport {
+        snapshot: snapshot.id,
+        volume: snapshot.manifest.volume.clone(),
+        copy: None,
+        sound: false,
+        lost: Problems::default(),
+        forgotten: false,
+    };
+    let neighbours = neighbours(snapshot, all);
+    let mut mender = Mender::new(repo, session, request.dry_run).await?;
+    let tree = write(repo, &mut mender, (snapshot, &neighbours), &mut report.lost, task).await?;
+    let suspects: BTreeSet<PackId> = mender.reader.take_suspects();
+    quarantine::examine_all(repo, &suspects, !request.dry_run, task).await?;
+    report.sound = !mender.touched && report.lost.is_empty();
+    if report.sound || request.dry_run {
+        return Ok(report);
+    }
+    let manifest = describe(repo, &mut mender, snapshot, tree, report.lost.count()).await?;
+    task.check()?;
+    session.commit(manifest).await?.or_error()?;
+    report.copy = Some(session.sid());
+    Ok(report)
+}
+
+/// Other snapshots of the volume, the nearest in time first.
+fn neighbours(snapshot: &Snapshot, all: &[Snapshot]) -> Vec<Snapshot> {
+    let manifest = &snapshot.manifest;
+    let same = |s: &&Snapshot| s.manifest.volume == manifest.volume && s.id != snapshot.id;
+    let mut found: Vec<Snapshot> = all.iter().filter(same).cloned().collect();
+    found.sort_by_key(|s| s.manifest.started.0.abs_diff(manifest.started.0));
+    found
+}
+
+/// Writes the copy's tree.
+async fn write(
+    repo: &Repository,
+    mender: &mut Mender<'_>,
+    (snapshot, neighbours): (&Snapshot, &[Snapshot]),
+    lost: &mut Problems,
+    task: &Task,
+) -> Result<Tree> {
+    let mut writer = TreeWriter::new(repo.keys.tree_key());
+    let mut salvage = Salvage::new(snapshot, neighbours);
+    let mut above = Directories::default();
+    while let Some(piece) = salvage.next(mender).await? {
+        task.check()?;
+        let entries = match piece {
+            Piece::Entries(entries) => entries,
+            Piece::Lost(gap) => {
+                let first = gap.after.clone().unwrap_or_default();
+                lost.push(&first, describe_gap(&gap));
+                continue;
+            }
+        };
+        for entry in entries {
+            task.monitor.entries.add(1);
+            let path = entry.path.clone();
+            let Some(mended) = mend(mender, entry).await? else {
+                task.monitor.entries_failed.add(1);
+                lost.push(&path, "its content is lost: left out");
+                continue;
+            };
+            for missing in above.enter(&mended) {
+                lost.push(&missing.path, "the directory's metadata is lost: owner and mode are not known");
+                writer.push(mender, &missing).await?;
+            }
+            need_all(mender, &mended)?;
+            writer.push(mender, &mended).await?;
+        }
+    }
+    writer.finish(mender).await
+}
+
+fn describe_gap(gap: &Gap) -> String {
+    let name = |path: &Option<Vec<u8>>| match path.as_deref() {
+        None => None,
+        Some(b"") => Some("the top directory".to_owned()),
+        Some(path) => Some(String::from_utf8_lossy(path).into_owned()),
+    };
+    let entries = gap.entries;
+    match (name(&gap.after), name(&gap.last)) {
+        (Some(a), Some(b)) => format!("{entries} entries behind {a} up to {b} are lost"),
+        (None, Some(b)) => format!("{entries} entries up to {b} are lost"),
+        (Some(a), None) => format!("{entries} entries behind {a} are lost"),
+        (None, None) => format!("{entries} entries are lost"),
+    }
+}
+
+/// The directories above the last entry: a lost one gets a stand-in, so that what is below it can be restored.
+#[derive(Default)]
+struct Directories(Vec<Vec<u8>>);
+
+impl Directories {
+    /// The stand-ins that have to come before this entry.
+    fn enter(&mut self, entry: &Entry) -> Vec<Entry> {
+        self.0.retain(|dir| dir.is_empty() || is_below(&entry.path, dir));
+        let mut missing = Vec::new();
+        if !entry.path.is_empty() {
+            let ends = entry.path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
+            for end in std::iter::once(0).chain(ends) {
+                let dir = entry.path[..end].to_vec();
+                if !self.0.contains(&dir) {
+                    missing.push(stand_in(dir.clone()));
+                    self.0.push(dir);
+                }
+            }
+        }
+        if entry.kind == Kind::Directory {
+            self.0.push(entry.path.clone());
+        }
+        missing
+    }
+}
+
+fn is_below(path: &[u8], dir: &[u8]) -> bool {
+    path.strip_prefix(dir).is_some_and(|rest| rest.first() == Some(&b'/'))
+}
+
+/// Only its owner, whoever restores, may enter it.
+fn stand_in(path: Vec<u8>) -> Entry {
+    let meta = Meta { mode: 0o700, ..Meta::default() };
+    Entry { path, meta, size: 0, changed_during_read: false, kind: Kind::Directory }
+}
+
+fn need_all(mender: &mut Mender<'_>, entry: &Entry) -> Result<()> {
+    let places: Vec<Place> = entry.blobs().map(|b| b.place).collect();
+    places.into_iter().try_for_each(|place| mender.need(place))
+}
+
+/// The entry with all that it refers to where it may be referenced; `None` if something of it is lost.
+async fn mend(mender: &mut Mender<'_>, mut entry: Entry) -> Result<Option<Entry>> {
+    match &mut entry.kind {
+        Kind::File(Content::Extents(extents)) => {
+            for extent in extents {
+                let ExtentData::Slice(blob, _) = &mut extent.data else { continue };
+                let Some(place) = mender.place(*blob, PackKind::Data).await? else { return Ok(None) };
+                blob.place = place;
+            }
+        }
+        Kind::File(Content::Segments(segments)) => {
+            let mut left = entry.size;
+            for segment in segments {
+                let Some(mended) = mend_segment(mender, *segment, left).await? else { return Ok(None) };
+                *segment = mended;
+                left = left.saturating_sub(SEGMENT_BYTES);
+            }
+        }
+        _ => {}
+    }
+    Ok(Some(entry))
+}
+
+async fn mend_segment(mender: &mut Mender<'_>, of: SegmentRef, left: u64) -> Result<Option<SegmentRef>> {
+    let Some(bytes) = mender.bytes(of.segment).await? else { return Ok(None) };
+    let Some(usage) = mender.bytes(of.usage).await? else { return Ok(None) };
+    let Ok(usage) = decode_usage(of.usage.id, &usage) else { return Ok(None) };
+    let Ok(segment) = parse(&bytes, &usage.places, left) else { return Ok(None) };
+    let (mut places, mut same) = (Vec::with_capacity(usage.places.len()), true);
+    for blob in segment.blobs() {
+        let Some(place) = mender.place(blob.blob, PackKind::Data).await? else { return Ok(None) };
+        same &= place == blob.blob.place;
+        places.push(place);
+        mender.need(place)?;
+    }
+    if same && mender.stays(of.segment).await? && mender.stays(of.usage).await? {
+        mender.need(of.segment.place)?;
+        mender.need(of.usage.place)?;
+        return Ok(Some(of));
+    }
+    put_segment(mender, bytes.to_vec(), places).await.map(Some)
+}
+
+/// The copy's manifest; everything is stored then.
+async fn describe(
+    repo: &Repository,
+    mender: &mut Mender<'_>,
+    snapshot: &Snapshot,
+    tree: Tree,
+    lost: u64,
+) -> Result<Manifest> {
+    mender.packer.finish().await?;
+    let summary = mender.finish_summary().await?;
+    let (old, totals) = (&snapshot.manifest, tree.totals);
+    let before = old.repaired.map_or(0, |r| r.lost);
+    Ok(Manifest {
+        parent: Some(snapshot.id),
+        finished: repo.env.now(),
+        entries: totals.entries,
+        files: totals.files,
+        bytes: totals.bytes,
+        bytes_new: mender.packer.bytes_new,
+        bytes_stored: mender.packer.bytes_stored,
+        problems: old.problems.saturating_add(lost),
+        root: tree.root.node,
+        root_usage: tree.root.usage,
+        summary,
+        repaired: Some(RepairMark { of: snapshot.id, lost: before.saturating_add(lost) }),
+        ..old.clone()
+    })
+}
+
+impl Mender<'_> {
+    /// The summary, in the manifest if it is small.
+    async fn finish_summary(&mut self) -> Result<Summary> {
+        let builder = std::mem::take(&mut self.summary);
+        let mut sizes = std::collections::HashMap::new();
+        for pack in builder.packs() {
+            let own = self.packer.size_of(pack);
+            let size = match own {
+                Some(size) => Some(size),
+                None => self.pack_bytes(pack).await?,
+            };
+            sizes.extend(size.map(|size| (pack, size)));
+        }
+        let uses = builder.finish(|pack| sizes.get(&pack).copied());
+        let uses = uses.context(ErrorKind::Internal, || "sum up the packs".to_owned())?;
+        let whole = summary::encode(&uses);
+        if whole.len() <= SUMMARY_INLINE_BYTES {
+            return Ok(Summary::Inline(whole));
+        }
+        let mut refs = Vec::new();
+        for piece in summary::pieces(&uses) {
+            let id = self.blob_id(&piece);
+            let place = self.packer.store(PackKind::Meta, id, piece.into()).await?;
+            refs.push(BlobRef { id, place });
+        }
+        self.packer.finish().await?;
+        Ok(Summary::Pieces(refs))
+    }
+}
+
+/// A snapshot that may be named only if it is there.
+pub fn require(all: &[Snapshot], id: Sid) -> Result<&Snapshot> {
+    let found = all.iter().find(|s| s.id == id);
+    found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no snapshot {id}")))
+}
