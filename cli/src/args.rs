@@ -19,7 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use repository::ids::DomainName;
 
 pub use copies::{CopyArgs, MirrorArgs, StatsArgs, To};
-pub use heal::AuditArgs;
+pub use heal::{AuditArgs, RepairCommand, RestoreTestArgs, ScrubArgs};
 pub use keys::{DomainCommand, KeyAddArgs, KeyCommand, NewKey, RoleArg};
 pub use life::{ForgetArgs, GcArgs, Keep};
 pub use maintenance::{Detach, MaintenanceArgs, MaintenanceCommand};
@@ -230,6 +230,19 @@ pub enum Command {
         /// Have a coordinator verify all snapshots
         #[command(flatten)]
         detach: Detach,
+        /// Only tell what is damaged: put nothing into quarantine
+        #[arg(long)]
+        no_quarantine: bool,
+    },
+    /// Read whole packs, those that were verified longest ago first, and name what is damaged
+    Scrub(ScrubArgs),
+    /// Restore the newest snapshots of some volumes into a scratch folder, compare, and delete them again
+    RestoreTest(RestoreTestArgs),
+    /// Repair the index, or snapshots of which something is lost
+    Repair {
+        /// What to repair
+        #[command(subcommand)]
+        command: RepairCommand,
     },
     /// Forget snapshots: those that are named, or those that no rule keeps; nothing is deleted before the next `gc`
     Forget(ForgetArgs),

@@ -4,6 +4,7 @@ mod audit;
 mod backup;
 mod browse;
 mod copies;
+mod heal;
 mod init;
 mod keys;
 mod life;
@@ -37,10 +38,13 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<Exit> {
         }
         Command::Diff { older, newer, volume } => browse::diff(app, &older, &newer, volume.as_deref()).await,
         Command::Restore(args) => restore::restore(app, args).await,
-        Command::Verify { snapshot, volume, quick, against, detach } => {
-            let what = verify::What { snapshot, volume, level: verify::level(quick, against) };
-            verify::verify(app, &what, detach).await
+        Command::Verify { snapshot, volume, quick, against, no_quarantine, detach } => {
+            let level = verify::level(quick, against);
+            verify::verify(app, &verify::What { snapshot, volume, level, no_quarantine }, detach).await
         }
+        Command::Scrub(args) => heal::scrub(app, &args).await,
+        Command::RestoreTest(args) => heal::restore_test(app, args).await,
+        Command::Repair { command } => heal::repair(app, command).await,
         Command::Forget(args) => life::forget(app, args).await,
         Command::Unforget { snapshot } => life::unforget(app, &snapshot).await,
         Command::Gc(args) => life::gc(app, &args).await,

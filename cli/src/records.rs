@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use repository::env::Timestamp;
 use repository::items::entry::{Entry, Kind};
+use repository::manifest::audit::Damaged;
 use repository::monitor::Figures;
 use repository::ops::Problems;
 use repository::ops::browse::Change;
+use repository::ops::proofs::Health;
 use repository::ops::snapshots::{Snapshot, Stats};
 use serde::Serialize;
 
@@ -43,6 +45,38 @@ pub(crate) struct SnapshotRecord {
     pub(crate) bytes_stored: u64,
     pub(crate) problems: u64,
     pub(crate) changed_during_read: u64,
+    /// Set in the repaired copy of a damaged snapshot.
+    pub(crate) repaired: Option<RepairMarkRecord>,
+    /// What is known of its health; not through a coordinator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) health: Option<HealthRecord>,
+}
+
+/// Marks a repaired copy.
+#[derive(Debug, Serialize)]
+pub(crate) struct RepairMarkRecord {
+    pub(crate) of: String,
+    pub(crate) lost: u64,
+}
+
+/// What is known of a snapshot's health.
+#[derive(Debug, Serialize)]
+pub(crate) struct HealthRecord {
+    pub(crate) verified: Option<String>,
+    pub(crate) tested: Option<String>,
+    pub(crate) problems: u64,
+    pub(crate) damaged: bool,
+}
+
+impl From<&Health> for HealthRecord {
+    fn from(h: &Health) -> Self {
+        Self {
+            verified: h.verified.map(time),
+            tested: h.tested.map(time),
+            problems: h.problems,
+            damaged: h.damaged,
+        }
+    }
 }
 
 impl From<&Snapshot> for SnapshotRecord {
@@ -64,6 +98,8 @@ impl From<&Snapshot> for SnapshotRecord {
             bytes_stored: m.bytes_stored,
             problems: m.problems,
             changed_during_read: m.changed,
+            repaired: m.repaired.map(|r| RepairMarkRecord { of: r.of.to_string(), lost: r.lost }),
+            health: None,
         }
     }
 }
@@ -155,6 +191,20 @@ pub(crate) struct ProblemRecord {
     pub(crate) what: String,
 }
 
+/// A pack that is damaged or gone.
+#[derive(Debug, Serialize)]
+pub(crate) struct DamagedRecord {
+    pub(crate) pack: String,
+    /// 0 for all.
+    pub(crate) blobs: u32,
+}
+
+impl From<&Damaged> for DamagedRecord {
+    fn from(d: &Damaged) -> Self {
+        Self { pack: d.pack.to_string(), blobs: d.blobs }
+    }
+}
+
 /// The first thousand problems.
 pub(crate) fn problems(list: &Problems) -> Vec<ProblemRecord> {
     list.kept().iter().map(|p| ProblemRecord { path: escape(&p.path), what: p.what.clone() }).collect()
@@ -197,6 +247,7 @@ pub(crate) struct VerifyRecord {
     pub(crate) bytes: u64,
     pub(crate) problems: u64,
     pub(crate) problem_list: Vec<ProblemRecord>,
+    pub(crate) damaged: Vec<DamagedRecord>,
     pub(crate) seconds: f64,
 }
 

@@ -120,7 +120,8 @@ impl Remote {
             report = update.report.or(report);
         }
         let cut = || Error::new(ErrorKind::Internal, "coordinator ended the verification without a report");
-        Ok(VerifyReport { problems: problems_from_wire(Some(report.ok_or_else(cut)?)), figures })
+        let problems = problems_from_wire(Some(report.ok_or_else(cut)?));
+        Ok(VerifyReport { problems, figures, ..VerifyReport::default() })
     }
 
     pub(crate) async fn stats(&self) -> Result<Stats> {

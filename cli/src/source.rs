@@ -1,10 +1,13 @@
 //! Where snapshots are looked at: the bucket itself, or a coordinator. Commands don't care which.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use repository::ids::Sid;
 use repository::items::entry::Entry;
 use repository::ops::browse::{self, Change, ResultStream};
+use repository::ops::proofs::{self, Health};
 use repository::ops::snapshots::{self, Snapshot, Stats};
 use repository::ops::verify::{self, Level, VerifyReport};
 use repository::ops::{Repository, Task};
@@ -31,6 +34,14 @@ impl Source {
                 found.retain(|s| volume.is_none_or(|v| s.manifest.volume == v));
                 Ok((found, damaged))
             }
+        }
+    }
+
+    /// What is known of their health; nothing through a coordinator.
+    pub(crate) async fn health(&self, of: &[Snapshot]) -> Result<BTreeMap<Sid, Health>> {
+        match self {
+            Self::Repo(repo) => proofs::health(repo, of).await,
+            Self::Coordinator(_) => Ok(BTreeMap::new()),
         }
     }
 

@@ -1,6 +1,9 @@
 //! Arguments of the commands that look after what is stored.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use clap::{Args, Subcommand};
 
 use super::life::seconds;
 
@@ -16,4 +19,69 @@ pub struct AuditArgs {
     /// Only the newest N
     #[arg(long, value_name = "N")]
     pub last: Option<usize>,
+}
+
+/// `scrub`
+#[derive(Args, Clone, Debug)]
+pub struct ScrubArgs {
+    /// Read at most about this much; one pack at least [default: everything]
+    #[arg(long, value_name = "SIZE")]
+    pub budget: Option<ByteSize>,
+    /// Read at most this share of all packs, percent
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub share: Option<u8>,
+    /// Only packs that were not verified within this time: 36h, 30d, 12w
+    #[arg(long, value_name = "AGE", value_parser = seconds)]
+    pub older_than: Option<u64>,
+    /// Only tell what is damaged: put nothing into quarantine
+    #[arg(long)]
+    pub no_quarantine: bool,
+}
+
+/// `restore-test`
+#[derive(Args, Clone, Debug)]
+pub struct RestoreTestArgs {
+    /// Test these volumes [default: those that were tested longest ago]
+    #[arg(long, value_name = "NAME")]
+    pub volume: Vec<String>,
+    /// At most so many volumes
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub volumes: usize,
+    /// A folder for the scratch; what is made in it is deleted again [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+    /// Restore at most this much of a volume; of a larger one a sample of its files
+    #[arg(long, value_name = "SIZE", default_value = "10GiB")]
+    pub budget: ByteSize,
+    /// Compare with this folder as well; needs one --volume
+    #[arg(long, value_name = "DIR", requires = "volume")]
+    pub against: Option<PathBuf>,
+}
+
+/// `repair`
+#[derive(Clone, Debug, Subcommand)]
+pub enum RepairCommand {
+    /// Name the packs again that no index object names, from what they say of themselves
+    Index {
+        /// All packs: for an index that is lost or not to be believed
+        #[arg(long)]
+        all: bool,
+        /// Only tell
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Commit copies of damaged snapshots, without what is lost for good
+    Snapshots {
+        /// Which, by id or its first digits [default: all that refer to what is known to be damaged or gone]
+        snapshots: Vec<String>,
+        /// Only snapshots of this volume
+        #[arg(long, value_name = "NAME")]
+        volume: Option<String>,
+        /// Forget the originals of what was repaired
+        #[arg(long)]
+        forget: bool,
+        /// Only tell what is lost
+        #[arg(long)]
+        dry_run: bool,
+    },
 }

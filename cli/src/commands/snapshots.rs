@@ -6,21 +6,47 @@ use crate::app::App;
 use crate::escape::tame;
 use crate::exit::Exit;
 use crate::output::{self, size};
-use crate::records::{SnapshotRecord, StatsRecord, local_time};
+use crate::records::{HealthRecord, SnapshotRecord, StatsRecord, local_time};
 use crate::run::report;
 
 pub(super) async fn list(app: &App, volume: Option<&str>) -> Result<Exit> {
     let source = app.source().await?;
     let (found, damaged) = app.or_cancel(source.snapshots(volume)).await??;
-    let records: Vec<SnapshotRecord> = found.iter().map(SnapshotRecord::from).collect();
+    let health = app.or_cancel(source.health(&found)).await??;
+    let mut records: Vec<SnapshotRecord> = found.iter().map(SnapshotRecord::from).collect();
+    for (record, snapshot) in records.iter_mut().zip(&found) {
+        record.health = health.get(&snapshot.id).map(HealthRecord::from);
+    }
     let rows = found.iter().map(|s| {
         let m = &s.manifest;
-        let state = if m.problems > 0 { format!("partial ({})", m.problems) } else { "complete".to_owned() };
+        let known = health.get(&s.id).copied().unwrap_or_default();
+        let state = match (known.damaged, m.repaired) {
+            (true, _) => "damaged".to_owned(),
+            (false, Some(mark)) => format!("repaired ({} lost)", mark.lost),
+            (false, None) if m.problems > 0 => format!("partial ({})", m.problems),
+            (false, None) => "complete".to_owned(),
+        };
+        let proven = [known.verified, known.tested].into_iter().flatten().max();
+        let proven = match (proven, known.problems) {
+            (None, _) => "-".to_owned(),
+            (Some(at), 0) => local_time(at),
+            (Some(at), n) => format!("{}: {n} problems", local_time(at)),
+        };
         let id = s.id.to_string()[..8].to_owned();
         let (files, tags) = (m.files.to_string(), tame(&m.tags.join(",")));
-        vec![id, local_time(m.started), tame(&m.volume), files, size(m.bytes), size(m.bytes_new), state, tags]
+        vec![
+            id,
+            local_time(m.started),
+            tame(&m.volume),
+            files,
+            size(m.bytes),
+            size(m.bytes_new),
+            state,
+            proven,
+            tags,
+        ]
     });
-    let head = ["ID", "STARTED", "VOLUME", "FILES", "SIZE", "NEW", "STATE", "TAGS"];
+    let head = ["ID", "STARTED", "VOLUME", "FILES", "SIZE", "NEW", "STATE", "PROVEN", "TAGS"];
     output::print(app.format(), &records, |_| output::table(&head, rows))?;
     for error in damaged {
         report(&anyhow::Error::from(error));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use proto::task::TaskSpec;
 use repository::ops::snapshots::Snapshot;
-use repository::ops::verify::Level;
+use repository::ops::verify::{Examined, Level, Proven, examine, record as record_verified};
 
 use super::maintenance;
 use crate::app::{App, Where};
@@ -13,7 +13,7 @@ use crate::args::Detach;
 use crate::escape::{escape, tame};
 use crate::exit::{Exit, usage};
 use crate::output::{List, size};
-use crate::records::{self, VerifyRecord};
+use crate::records::{self, DamagedRecord, VerifyRecord};
 use crate::run::report;
 use crate::source::Source;
 
@@ -26,6 +26,15 @@ pub(super) struct What {
     pub(super) volume: Option<String>,
     /// How deeply.
     pub(super) level: Level,
+    /// Damage is only told.
+    pub(super) no_quarantine: bool,
+}
+
+/// What a run has found so far.
+#[derive(Debug, Default)]
+struct Found {
+    proven: Vec<Proven>,
+    examined: Examined,
 }
 
 /// The level that the flags ask for.
@@ -56,11 +65,22 @@ pub(super) async fn verify(app: &App, what: &What, detach: Detach) -> Result<Exi
         }
     };
     let mut list = List::new(app.format());
+    let mut found = Found::default();
+    let mut done = Ok(exit);
     for snapshot in chosen {
-        exit = exit.worse(one(app, &source, &snapshot, &what.level, &mut list).await?);
+        let one = one(app, &source, &snapshot, what, (&mut list, &mut found)).await;
+        done = done.and_then(|exit| Ok(exit.worse(one?)));
+        if done.is_err() {
+            break;
+        }
+    }
+    // Also of a run that was stopped. A coordinator records what it verifies itself.
+    if let Source::Repo(repo) = &source {
+        let damaged = found.examined.damaged();
+        record_verified(repo, &what.level, &found.proven, damaged, "holdfast verify").await?;
     }
     list.finish()?;
-    Ok(exit)
+    done
 }
 
 /// As a task of the coordinator.
@@ -79,28 +99,33 @@ async fn one(
     app: &App,
     source: &Source,
     snapshot: &Snapshot,
-    level: &Level,
-    list: &mut List,
+    what: &What,
+    (list, found): (&mut List, &mut Found),
 ) -> Result<Exit> {
-    let volume = &snapshot.manifest.volume;
+    let (volume, level) = (&snapshot.manifest.volume, &what.level);
     let task = app.task();
     let shown = app.show(format!("verify {volume}"), &task);
     let done = app.or_cancel(source.verify(snapshot, level, &task)).await;
     let seconds = shown.finish().await;
     let done = done.and_then(|d| Ok(d?)).with_context(|| format!("verify {volume} ({})", snapshot.id))?;
+    found.proven.push(Proven::of(snapshot.id, level, &done));
+    let damaged = match source {
+        Source::Repo(repo) => {
+            let examined = examine(repo, &done, &mut found.examined, what.no_quarantine, &task);
+            app.or_cancel(examined).await??
+        }
+        Source::Coordinator(_) => Vec::new(),
+    };
     let record = VerifyRecord {
         id: snapshot.id.to_string(),
         volume: volume.clone(),
-        level: match level {
-            Level::Quick => "quick",
-            Level::Full => "full",
-            Level::Against(_) => "against",
-        },
+        level: level.word(),
         ok: done.problems.is_empty(),
         entries: done.figures.entries,
         bytes: done.figures.bytes_done,
         problems: done.problems.count(),
         problem_list: records::problems(&done.problems),
+        damaged: damaged.iter().map(DamagedRecord::from).collect(),
         seconds,
     };
     list.push(&record, text)?;

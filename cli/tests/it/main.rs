@@ -4,6 +4,7 @@
 
 mod copies;
 mod data;
+mod drills;
 mod fleet;
 mod full;
 mod keys;
