@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::ErrorKind;
 use crate::ops::forget::{Because, forget};
-use crate::ops::gc::collect;
+use crate::ops::gc::{Compaction, GcRequest, collect};
 use crate::ops::mirror::{MirrorReport, MirrorRequest, mirror};
 use crate::store::{Crash, FaultPlan, FaultStore, Key, Listed, Put, StoreResult};
 use bytes::Bytes;
@@ -32,7 +32,8 @@ fn memory() -> Arc<dyn Store> {
 
 async fn version(w: &World, seed: u64) -> crate::ids::Sid {
     let volume = w.volume();
-    // Nothing is shared, so that GC has packs to delete.
+    // All share this: GC copies it forward when it deletes the pack that it came in.
+    fs::write(volume.join("kept"), noise(7777, 30_000)).unwrap();
     fs::write(volume.join("small"), noise(1000 + seed, 20_000)).unwrap();
     fs::write(volume.join("other"), noise(seed, 300_000)).unwrap();
     w.back_up().await.snapshot.id
@@ -40,7 +41,8 @@ async fn version(w: &World, seed: u64) -> crate::ids::Sid {
 
 async fn forget_and_collect(repo: &Arc<Repository>, snapshot: crate::ids::Sid) {
     forget(repo, snapshot, &Because::default()).await.unwrap();
-    collect(repo, gc::AT_ONCE, &Task::default()).await.unwrap();
+    let request = GcRequest { compaction: Compaction::default(), ..gc::AT_ONCE };
+    collect(repo, request, &Task::default()).await.unwrap();
 }
 
 async fn objects(store: &Arc<dyn Store>) -> BTreeMap<Key, u64> {
