@@ -4,7 +4,7 @@
 //! The cache may be deleted at any time. It never says that a pack exists (rule W5). A folder that can't be read or
 //! written, or is full, costs time and a warning, never a backup.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -13,7 +13,7 @@ use futures::{StreamExt as _, stream};
 
 use super::objects::Objects;
 use super::stored::{DeltaName as Name, NAME_BYTES, decode_name, encode_name};
-use super::{Index, Lookup, delta};
+use super::{Index, Lookup, Prefix, delta};
 use crate::env::Timestamp;
 use crate::error::Context as _;
 use crate::ids::{BlobId, Generation, PackId, Place, Sid};
@@ -259,6 +259,20 @@ impl LocalIndex {
     pub fn find_where(&self, ids: &[BlobId], mut accept: impl FnMut(PackId) -> bool) -> Vec<Option<Place>> {
         let state = self.read();
         ids.iter().map(|id| state.index.find_where(id, |p| accept(p.id))).collect()
+    }
+
+    /// The blobs of a pack, by the first halves of their ids, as far as is known. Looks at everything.
+    pub(crate) fn blobs_of(&self, pack: PackId) -> BTreeMap<u32, Prefix> {
+        self.read().index.blobs_of(pack)
+    }
+
+    /// A place of the blob whose id begins like this, in a pack that `accept` takes.
+    pub(crate) fn find_prefix(
+        &self,
+        prefix: Prefix,
+        mut accept: impl FnMut(PackId) -> bool,
+    ) -> Option<Place> {
+        self.read().index.find_prefix(prefix, |p| accept(p.id))
     }
 
     fn is_stale(&self) -> bool {

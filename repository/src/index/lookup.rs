@@ -1,13 +1,13 @@
 //! An index in bounded memory: a table for what is new, and shards on disk for the rest.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Entry;
 use super::shard::{Shard, ShardError, ShardWriter, Source, merge};
 use super::table::Table;
+use super::{Entry, Prefix};
 use crate::ids::{BlobId, PackId, PackRef, Place};
 use crate::limits::{INDEX_SHARDS_MAX, INDEX_TABLE_ENTRIES};
 
@@ -173,8 +173,22 @@ impl Index {
     }
 
     /// The newest place of a blob in a pack that `accept` takes.
-    pub fn find_where(&self, id: &BlobId, mut accept: impl FnMut(&PackRef) -> bool) -> Option<Place> {
-        let prefix = super::prefix(id);
+    pub fn find_where(&self, id: &BlobId, accept: impl FnMut(&PackRef) -> bool) -> Option<Place> {
+        self.find_prefix(super::prefix(id), accept)
+    }
+
+    /// The entries of one pack. Looks at everything: for rare questions.
+    pub(crate) fn blobs_of(&self, pack: PackId) -> BTreeMap<u32, Prefix> {
+        let shards = self.shards.iter().flat_map(move |(s, _)| s.blobs_of(pack));
+        shards.chain(self.table.blobs_of(pack)).collect()
+    }
+
+    /// The newest place of a blob, by the first half of its id, in a pack that `accept` takes.
+    pub(crate) fn find_prefix(
+        &self,
+        prefix: Prefix,
+        mut accept: impl FnMut(&PackRef) -> bool,
+    ) -> Option<Place> {
         let mut accept = |pack: &PackRef| !self.removed.contains(&pack.id) && accept(pack);
         self.table
             .find(&prefix, &mut accept)

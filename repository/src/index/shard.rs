@@ -141,6 +141,14 @@ impl Shard {
         Some(PackRef { id, bytes: u64_at(bytes, PackId::LEN)? })
     }
 
+    /// The entries of one pack: ordinals and ids. Looks at all entries.
+    pub(crate) fn blobs_of(&self, pack: PackId) -> impl Iterator<Item = (u32, Prefix)> + '_ {
+        let number = self.packs().position(|p| p.id == pack);
+        let of = move |e: &Entry| Some(e.pack as usize) == number;
+        let end = if number.is_some() { self.entries } else { 0 };
+        (0..end).map(|i| self.entry(i)).filter(of).map(|e| (e.ordinal, e.prefix))
+    }
+
     /// What its owner noted in it.
     pub(crate) fn notes(&self) -> &[u8] {
         &self.map[self.notes_at..]

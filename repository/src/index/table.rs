@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 
 use super::{Entry, Prefix};
-use crate::ids::{BlobId, PackRef, Place};
+use crate::ids::{BlobId, PackId, PackRef, Place};
 
 /// Blobs of the packs that were added since the last flush.
 #[derive(Debug, Default)]
@@ -51,6 +51,12 @@ impl Table {
             let e = self.entries[n as usize];
             Place { pack: self.packs[e.pack as usize].id, ordinal: e.ordinal }
         })
+    }
+
+    /// The entries of one pack: ordinals and ids.
+    pub(crate) fn blobs_of(&self, pack: PackId) -> impl Iterator<Item = (u32, Prefix)> + '_ {
+        let of = move |e: &&Entry| self.packs[e.pack as usize].id == pack;
+        self.entries.iter().filter(of).map(|e| (e.ordinal, e.prefix))
     }
 
     /// How many blobs it holds.

@@ -60,7 +60,7 @@ impl Run<'_> {
         for &pack in damaged {
             self.task.check()?;
             let Some(needed) = live.of(pack) else { continue };
-            let Some(patient) = self.examine(pack, needed).await? else {
+            let Some(patient) = self.examine(pack, needed, &index).await? else {
                 self.report.damaged.push(pack);
                 continue;
             };
@@ -85,11 +85,21 @@ impl Run<'_> {
     }
 
     /// Reads every group that is needed. `None` if it is not even known which blobs were in the pack.
-    async fn examine(&self, pack: PackId, needed: &OrdinalSet) -> Result<Option<Patient>> {
+    async fn examine(
+        &self,
+        pack: PackId,
+        needed: &OrdinalSet,
+        index: &LocalIndex,
+    ) -> Result<Option<Patient>> {
         let reader = self.repo.reader();
         let is = match reader.describe(pack).await {
             Ok(is) => is,
-            Err(e) if is_damage(&e) => return self.examine_by_delta(pack, needed).await,
+            Err(e) if is_damage(&e) => {
+                return match self.examine_by_delta(pack, needed).await? {
+                    Some(patient) => Ok(Some(patient)),
+                    None => self.examine_by_index(pack, needed, index).await,
+                };
+            }
             Err(e) => return Err(e),
         };
         let (mut healthy, mut lost, mut plain) = (OrdinalSet::default(), BTreeMap::new(), 0);
@@ -143,6 +153,35 @@ impl Run<'_> {
             return Ok(known.then_some(Patient { source, lost }));
         }
         Ok(None)
+    }
+
+    /// A pack whose footer is lost and whose delta went into a root of the index, which keeps the first halves of ids: the
+    /// whole ones are in the footers of other packs that have the blobs.
+    async fn examine_by_index(
+        &self,
+        pack: PackId,
+        needed: &OrdinalSet,
+        index: &LocalIndex,
+    ) -> Result<Option<Patient>> {
+        let (known, reader) = (index.blobs_of(pack), self.repo.reader());
+        let (mut lost, mut kind) = (BTreeMap::new(), None);
+        for ordinal in needed.iter() {
+            let Some(prefix) = known.get(&ordinal) else { return Ok(None) };
+            let elsewhere = |p| p != pack && self.packs.contains_key(&p);
+            let Some(place) = index.find_prefix(*prefix, elsewhere) else { return Ok(None) };
+            let is = match reader.describe(place.pack).await {
+                Err(e) if is_damage(&e) => return Ok(None),
+                is => is?,
+            };
+            let Some(blob) = is.footer.blobs.get(place.ordinal as usize) else { return Ok(None) };
+            if crate::index::prefix(&blob.id) != *prefix {
+                return Ok(None);
+            }
+            lost.insert(ordinal, blob.id);
+            kind = Some(is.kind);
+        }
+        let source = |kind| Source { pack, kind, plain: 0, blobs: OrdinalSet::default() };
+        Ok(kind.map(|kind| Patient { source: source(kind), lost }))
     }
 
     /// Another place of a blob, from which it was read just now.

@@ -322,7 +322,7 @@ async fn two_compacting_collectors_at_once() {
 }
 
 /// Changes one byte of a pack in the store.
-async fn damage(w: &World, pack: PackId, at: usize) {
+pub(super) async fn damage(w: &World, pack: PackId, at: usize) {
     let key = w.repo.layout.pack(pack);
     let mut bytes = w.repo.store.get(&key).await.unwrap().to_vec();
     bytes[at] ^= 1;
@@ -330,7 +330,7 @@ async fn damage(w: &World, pack: PackId, at: usize) {
     w.repo.store.put_new(&key, Bytes::from(bytes)).await.unwrap();
 }
 
-async fn quarantine(w: &World, pack: PackId, ordinals: Vec<u32>) {
+pub(super) async fn quarantine(w: &World, pack: PackId, ordinals: Vec<u32>) {
     let objects = w.repo.objects();
     let key = Key::new(format!("default/q/{pack}-{:016x}", ordinals.len())).unwrap();
     let record = Quarantine { pack, ordinals };
@@ -338,14 +338,14 @@ async fn quarantine(w: &World, pack: PackId, ordinals: Vec<u32>) {
     w.repo.store.put_new(&key, sealed).await.unwrap();
 }
 
-async fn problems(w: &World, snapshot: Sid) -> u64 {
+pub(super) async fn problems(w: &World, snapshot: Sid) -> u64 {
     let repo = open(Arc::clone(&w.repo.store)).await;
     let snapshot = snapshots::get(&repo, &snapshot.to_string(), None).await.unwrap();
     verify(&repo, &snapshot, &Level::Full, &Task::default()).await.unwrap().problems.count()
 }
 
 /// The pack of the first snapshot's data.
-async fn data_pack(w: &World, snapshot: Sid) -> PackId {
+pub(super) async fn data_pack(w: &World, snapshot: Sid) -> PackId {
     let snapshot = snapshots::get(&w.repo, &snapshot.to_string(), None).await.unwrap();
     for needed in summary::load(&snapshot.manifest.summary, &*w.repo.reader()).await.unwrap() {
         let is = w.repo.reader().describe(needed.pack.id).await.unwrap();

@@ -2,13 +2,14 @@
 
 use futures::TryStreamExt as _;
 
+use super::compaction::{damage, data_pack, problems, quarantine};
 use super::gc::{AT_ONCE, check_all};
 use super::*;
 use crate::ids::{PackId, PackRef, Sid};
 use crate::index::DeltaPack;
 use crate::limits::INDEX_DELTAS_MIN;
 use crate::ops::forget::{Because, forget};
-use crate::ops::gc::{GcReport, collect};
+use crate::ops::gc::{Compaction, GcReport, GcRequest, collect};
 use crate::ops::index::open_own;
 use crate::pack::PackKind;
 use crate::session::{Session, Who};
@@ -129,6 +130,27 @@ async fn nothing_depends_on_it() {
         assert!(gc(&w).await.indexed > 0, "it is made again");
         check_all(&w, 2).await;
     }
+}
+
+/// A pack whose footer is lost, long after its delta went into a root.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pack_without_footer_and_delta_is_healed() {
+    let w = world().await;
+    let first = add(&w, 1).await;
+    many_deltas(&w).await;
+    assert!(gc(&w).await.indexed > 0);
+    assert_eq!(keys(&w, "default/i/").await.len(), 0);
+    let pack = data_pack(&w, first).await;
+    let size = w.repo.store.find_size(&w.repo.layout.pack(pack)).await.unwrap().unwrap();
+    damage(&w, pack, usize::try_from(size).unwrap() - 100).await;
+    quarantine(&w, pack, Vec::new()).await;
+    assert!(problems(&w, first).await > 0);
+    let w = World { repo: open(Arc::clone(&w.repo.store)).await, ..w };
+    assert_eq!(w.back_up().await.figures.bytes_new, 3000, "what is quarantined is stored again");
+    let request = GcRequest { compaction: Compaction::default(), ..AT_ONCE };
+    let run = collect(&w.repo, request, &Task::default()).await.unwrap();
+    assert!(run.done && run.repaired == 1 && run.damaged.is_empty(), "{run:?}");
+    assert_eq!(problems(&w, first).await, 0, "the old snapshot finds the good copy");
 }
 
 /// A collector that dies at any request while it gathers: the next one does it, and nothing is stored twice.
