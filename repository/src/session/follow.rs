@@ -68,7 +68,8 @@ impl Session {
 
     /// Loads what the new registration has to respect, all of it after W3, and takes it on.
     async fn go_on(&self, old: &Registered, registered: Registered) -> Result<()> {
-        let (mut forbidden, relocations) = forbidden::load(&self.objects, registered.generation).await?;
+        let (mut forbidden, relocations) =
+            forbidden::load(&self.objects, registered.generation, self.who.kind).await?;
         for generation in old.generation.0 + 1..registered.generation.0 {
             let open = forbidden::get_open(&self.objects, Generation(generation)).await?;
             forbidden.condemn(open.condemned);

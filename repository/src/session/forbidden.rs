@@ -12,7 +12,8 @@ use crate::index::objects::Objects;
 use crate::layout::ObjectKind;
 use crate::limits::RECORD_FETCHES;
 use crate::manifest::BadRecord;
-use crate::manifest::gc::{GcDone, GcOpen, GcSweep, Quarantine};
+use crate::manifest::gc::{GcDone, GcOpen, GcSweep, Quarantine, Relocation};
+use crate::manifest::record::SessionKind;
 use crate::store::Key;
 use crate::{ErrorKind, Result};
 
@@ -99,13 +100,27 @@ async fn newest_done_after(objects: &Objects, after: Option<&Key>) -> Result<Opt
     }
 }
 
-/// All that W4 reads for a session registered in `generation`.
-pub(super) async fn load(objects: &Objects, generation: Generation) -> Result<(Forbidden, Relocations)> {
+/// All that W4 reads for a session of this kind registered in `generation`.
+///
+/// A writer takes the copies that the generation's `open` names for places, whether their packs are swept already or not: it
+/// asks whether they exist like for any other pack (W5), and stores them as new places. Otherwise all that a run compacts
+/// would be read and stored again by whoever works meanwhile.
+pub(super) async fn load(
+    objects: &Objects,
+    generation: Generation,
+    kind: SessionKind,
+) -> Result<(Forbidden, Relocations)> {
     let mut forbidden = Forbidden::default();
     let mut relocations = Relocations::default();
     if generation > Generation::default() {
         let open = get_open(objects, generation).await?;
-        relocations = load_relocations(objects, generation, &open).await?;
+        relocations = match kind {
+            SessionKind::Write => {
+                let moved = open.relocations.iter().map(|r| r.pack).collect();
+                Relocations::new(&load_merged(objects).await?, &open.relocations, &moved)
+            }
+            _ => load_relocations(objects, generation, &open).await?,
+        };
         forbidden.condemned.extend(open.condemned);
     }
     forbidden.quarantined = load_quarantine(objects).await?;
@@ -124,10 +139,15 @@ pub(super) async fn get_open(objects: &Objects, generation: Generation) -> Resul
 /// The relocations that hold in `generation`: those that the run before it merged, and its own of packs that it sweeps.
 /// Without a `sweep` record none of its own do yet.
 async fn load_relocations(objects: &Objects, generation: Generation, open: &GcOpen) -> Result<Relocations> {
-    let merged = find_newest_done(objects).await?.map(|(_, done)| done.relocations).unwrap_or_default();
+    let merged = load_merged(objects).await?;
     let sweep = find_gc(objects, generation, "sweep", GcSweep::decode).await?;
     let swept = sweep.map(|s| s.packs.into_iter().collect()).unwrap_or_default();
     Ok(Relocations::new(&merged, &open.relocations, &swept))
+}
+
+/// Those that earlier runs have carried on.
+async fn load_merged(objects: &Objects) -> Result<Vec<Relocation>> {
+    Ok(find_newest_done(objects).await?.map(|(_, done)| done.relocations).unwrap_or_default())
 }
 
 /// See [`Relocations::load_newest`].

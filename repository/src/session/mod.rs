@@ -89,7 +89,7 @@ impl Session {
         objects.refresh_keys().await?;
         let registered = register::register(&objects, who, None).await?;
         // W4: only what is read after W3 counts.
-        let (forbidden, relocations) = forbidden::load(&objects, registered.generation).await?;
+        let (forbidden, relocations) = forbidden::load(&objects, registered.generation, who.kind).await?;
         let current = Current { registered, forbidden, relocations: Arc::new(relocations) };
         Ok(Self {
             existence: Existence::new(objects.clone()),

@@ -202,11 +202,15 @@ async fn relocations_hold_only_for_packs_that_are_swept() {
         relocations: vec![move_to(place(2, 5), place(9, 1)), move_to(place(3, 0), place(9, 2))],
     };
     put(&world, gc_record(&world.objects, 2, "open", &open_record.encode()));
-    let before = open(&world).await;
+    let reader = async || Session::open(world.objects.clone(), &Who::reader("node", None)).await.unwrap();
+    let before = reader().await;
     assert_eq!(before.resolve(place(1, 0)), place(2, 5), "nothing is swept yet");
+    let writer = open(&world).await;
+    assert_eq!(writer.resolve(place(1, 0)), place(9, 1), "what a writer refers to exists already");
+    assert!(!writer.may_use(place(9, 1)).await.unwrap(), "or else it does not use it");
     let sweep = GcSweep { packs: vec![place(2, 0).pack] };
     put(&world, gc_record(&world.objects, 2, "sweep", &sweep.encode()));
-    let after = open(&world).await;
+    let after = reader().await;
     assert_eq!(after.resolve(place(1, 0)), place(9, 1), "followed as often as needed");
     assert_eq!(after.resolve(place(3, 0)), place(3, 0), "a spared pack keeps its place");
     assert_eq!(after.resolve(place(7, 7)), place(7, 7));

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
@@ -13,8 +14,9 @@ use super::gc::{AT_ONCE, PATIENT, check_all};
 use super::*;
 use crate::ids::{Generation, Sid};
 use crate::ops::forget::{Because, forget};
-use crate::ops::gc::collect;
+use crate::ops::gc::{Compaction, GcRequest, collect};
 use crate::session::register::newest_generation;
+use crate::session::{Session, Who};
 use crate::store::{Crash, FaultPlan, FaultStore, Key, Listed, Put, StoreResult};
 
 type Hook = Box<dyn FnMut(&str) -> Option<BoxFuture<'static, ()>> + Send>;
@@ -254,6 +256,47 @@ async fn a_backup_follows_generation_after_generation() {
     s.w.check_round_trip().await;
     collect(&s.other.repo, AT_ONCE, &Task::default()).await.unwrap();
     check_all(&s.other, 1).await;
+}
+
+/// What a run compacts is not read again by those who work meanwhile: neither by who begins after it has opened its
+/// generation, nor by who follows it there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_compacted_under_a_backup_is_not_read_again() {
+    for follows in [false, true] {
+        let s = scene().await;
+        let volume = s.w.volume();
+        for i in 0..24 {
+            fs::write(volume.join(format!("f{i:02}")), noise(i, 30_000)).unwrap();
+        }
+        let first = s.w.back_up().await.snapshot.id;
+        for i in 6..24 {
+            fs::remove_file(volume.join(format!("f{i:02}"))).unwrap();
+        }
+        s.w.back_up().await;
+        forget_one(&s.other, first).await;
+        let blocker = Session::open(s.other.repo.objects(), &Who::writer("elsewhere", "x")).await.unwrap();
+        let request = GcRequest { compaction: Compaction::default(), ..PATIENT };
+        let run = {
+            let (other, request) = (Arc::clone(&s.other), request.clone());
+            move || async move { collect(&other.repo, request, &Task::default()).await.unwrap() }
+        };
+        fs::write(volume.join("new"), noise(100, 50_000)).unwrap();
+        if follows {
+            let mut run = Some(run);
+            s.at_pack(move |_| {
+                Some(Box::pin(run.take()?().map(|run| assert!(run.compacted > 0, "{run:?}"))))
+            });
+        } else {
+            let run = run().await;
+            assert!(!run.done && run.compacted > 0, "{run:?}");
+        }
+        let report = s.w.back_up().await;
+        assert_eq!((report.figures.files_opened, report.figures.bytes_new), (1, 50_000), "{follows}");
+        blocker.abort("done").await.unwrap();
+        assert!(collect(&s.other.repo, request, &Task::default()).await.unwrap().done);
+        check_all(&s.other, 2).await;
+        s.w.check_round_trip().await;
+    }
 }
 
 /// A session that was taken for dead comes back with all that it had read.
