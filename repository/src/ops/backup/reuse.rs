@@ -19,8 +19,7 @@ pub enum Reuse {
     /// Refers to blobs of any pack.
     #[default]
     Any,
-    /// Refers to blobs in packs that a verification found good, in those of the own volume's parent, and to blobs that
-    /// it decodes itself to find out.
+    /// Refers to blobs in packs of the own volume's parent, and to those that it reads and finds good itself.
     Verified,
     /// Refers to blobs in packs of the own volume's parent only.
     Own,
