@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::ids::{BlobId, BlobRef, PackId, Place};
 use crate::manifest::summary::PackUse;
-use crate::ops::Repository;
 use crate::ops::reader::{Reader, is_damage};
+use crate::ops::{Repository, proofs};
 use crate::session::Session;
 use crate::{Error, ErrorKind};
 
@@ -19,7 +19,8 @@ pub enum Reuse {
     /// Refers to blobs of any pack.
     #[default]
     Any,
-    /// Refers to blobs in packs of the own volume's parent, and to those that it reads and finds good itself.
+    /// Refers to blobs in packs that a verification or scrub found good, in those of the own volume's parent, and to
+    /// those that it reads and finds good itself.
     Verified,
     /// Refers to blobs in packs of the own volume's parent only.
     Own,
@@ -79,6 +80,10 @@ impl Trusted {
                     packs.extend(now);
                 }
             }
+        }
+        if reuse == Reuse::Verified {
+            let proven = proofs::load(repo).await?.packs;
+            packs.extend(proven.into_iter().filter(|(_, proof)| proof.damaged == 0).map(|(pack, _)| pack));
         }
         Ok(Self { reuse, packs, reader: Reader::of_writer(repo, session) })
     }
