@@ -13,7 +13,7 @@ use repository::index::{LocalIndex, Lookup as _};
 use repository::items::entry::Entry;
 use repository::ops::browse::{self, Change, ResultStream};
 use repository::ops::snapshots::{self, Snapshot, Stats};
-use repository::ops::verify::{self, Level, VerifyReport};
+use repository::ops::verify::{self, Examined, Level, Proven, VerifyReport};
 use repository::ops::{Repository, Task, index};
 use repository::store::Counts;
 use service::repo::Probe;
@@ -41,7 +41,7 @@ pub trait Engine: Upkeep {
     fn cat(&self, snapshot: &Snapshot, path: &[u8]) -> ResultStream<Bytes>;
     /// Differences between two snapshots.
     fn diff(&self, older: &Snapshot, newer: &Snapshot) -> ResultStream<Change>;
-    /// Proves that a snapshot restores.
+    /// Proves that a snapshot restores; what it found is recorded, and damage goes into quarantine.
     async fn verify(&self, snapshot: &Snapshot, level: &Level, task: &Task) -> Result<VerifyReport>;
     /// Figures of the whole repository.
     async fn stats(&self) -> Result<Stats>;
@@ -107,7 +107,11 @@ impl Engine for RepositoryEngine {
     }
 
     async fn verify(&self, snapshot: &Snapshot, level: &Level, task: &Task) -> Result<VerifyReport> {
-        verify::verify(&self.repo, snapshot, level, task).await
+        let report = verify::verify(&self.repo, snapshot, level, task).await?;
+        let damaged = verify::examine(&self.repo, &report, &mut Examined::default(), false, task).await?;
+        let proven = [Proven::of(snapshot.id, level, &report)];
+        verify::record(&self.repo, level, &proven, damaged, "coordinator").await?;
+        Ok(report)
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -63,5 +63,7 @@ pub const TASK_ATTEMPTS_MAX: u32 = 5;
 pub const TASKS_KEPT_MAX: u32 = 1000;
 /// GC looks again whether writers are done after this at first, then ever longer, up to the second.
 pub const WAIT_LOOK_SECONDS: (u64, u64) = (1, 30);
+/// Bound on the memory of a restore test: that of an agent.
+pub const TEST_MEMORY_BYTES: usize = 256 << 20;
 /// Volumes that metrics name: more would be a burden to whoever collects them.
 pub const VOLUMES_LABELLED_MAX: usize = 1000;

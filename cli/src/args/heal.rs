@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 
+use proto::task::{RepairSpec, RestoreTestSpec, ScrubSpec};
+
+use super::Detach;
 use super::life::seconds;
 
 /// `audit`
@@ -36,6 +39,22 @@ pub struct ScrubArgs {
     /// Only tell what is damaged: put nothing into quarantine
     #[arg(long)]
     pub no_quarantine: bool,
+    /// For coordinators
+    #[command(flatten)]
+    pub detach: Detach,
+}
+
+impl ScrubArgs {
+    /// As a coordinator takes it: what is not given is as configured there.
+    #[must_use]
+    pub fn spec(&self) -> ScrubSpec {
+        ScrubSpec {
+            bytes_max: self.budget.map(|b| b.0),
+            share_percent: self.share,
+            older_than_seconds: self.older_than,
+            no_quarantine: self.no_quarantine,
+        }
+    }
 }
 
 /// `restore-test`
@@ -44,18 +63,33 @@ pub struct RestoreTestArgs {
     /// Test these volumes [default: those that were tested longest ago]
     #[arg(long, value_name = "NAME")]
     pub volume: Vec<String>,
-    /// At most so many volumes
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub volumes: usize,
+    /// At most so many volumes [default: 1; through a coordinator: as configured there]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub volumes: Option<u32>,
     /// A folder for the scratch; what is made in it is deleted again [default: the system's temporary folder]
     #[arg(long, value_name = "DIR")]
     pub scratch: Option<PathBuf>,
-    /// Restore at most this much of a volume; of a larger one a sample of its files
-    #[arg(long, value_name = "SIZE", default_value = "10GiB")]
-    pub budget: ByteSize,
+    /// Restore at most this much of a volume; of a larger one a sample of its files [default: 10GiB; through a coordinator: as configured there]
+    #[arg(long, value_name = "SIZE")]
+    pub budget: Option<ByteSize>,
     /// Compare with this folder as well; needs one --volume
     #[arg(long, value_name = "DIR", requires = "volume")]
     pub against: Option<PathBuf>,
+    /// For coordinators
+    #[command(flatten)]
+    pub detach: Detach,
+}
+
+impl RestoreTestArgs {
+    /// As a coordinator takes it: what is not given is as configured there.
+    #[must_use]
+    pub fn spec(&self) -> RestoreTestSpec {
+        RestoreTestSpec {
+            volumes: self.volume.clone(),
+            volumes_max: self.volumes,
+            bytes_max: self.budget.map(|b| b.0),
+        }
+    }
 }
 
 /// `repair`
@@ -69,6 +103,9 @@ pub enum RepairCommand {
         /// Only tell
         #[arg(long)]
         dry_run: bool,
+        /// For coordinators
+        #[command(flatten)]
+        detach: Detach,
     },
     /// Commit copies of damaged snapshots, without what is lost for good
     Snapshots {
@@ -83,5 +120,21 @@ pub enum RepairCommand {
         /// Only tell what is lost
         #[arg(long)]
         dry_run: bool,
+        /// For coordinators
+        #[command(flatten)]
+        detach: Detach,
     },
+}
+
+impl RepairCommand {
+    /// As a coordinator takes it, and whether to wait.
+    #[must_use]
+    pub fn spec(&self) -> (RepairSpec, Detach) {
+        match self.clone() {
+            Self::Index { all, dry_run, detach } => (RepairSpec::Index { all, dry_run }, detach),
+            Self::Snapshots { snapshots, volume, forget, dry_run, detach } => {
+                (RepairSpec::Snapshots { snapshots, volume, forget, dry_run }, detach)
+            }
+        }
+    }
 }

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use coordinator::maintenance::settings::{TEST_BYTES_MAX, TEST_VOLUMES_MAX};
+use proto::task::TaskSpec;
+use repository::ops::forget::Because;
 use repository::ops::repair::index::{self, IndexRequest};
 use repository::ops::repair::snapshots::{self as mend, SnapshotReport, SnapshotRequest};
 use repository::ops::restore_test::{self, TestRequest};
-use repository::ops::scrub::{ScrubRequest, scrub as scrub_packs};
+use repository::ops::scrub::ScrubRequest;
 use repository::ops::snapshots::Snapshot;
-use repository::ops::{Problems, Repository, audit, snapshots};
+use repository::ops::{Problems, Repository, noted, snapshots};
 use serde::Serialize;
 
 use super::life::open;
-use crate::app::App;
+use super::maintenance;
+use crate::app::{App, Where};
 use crate::args::{RepairCommand, RestoreTestArgs, ScrubArgs};
 use crate::escape::{escape, tame};
 use crate::exit::{Exit, usage};
@@ -42,6 +46,11 @@ struct ScrubRecord {
 }
 
 pub(super) async fn scrub(app: &App, args: &ScrubArgs) -> Result<Exit> {
+    if let Where::Coordinator(url) = app.place()? {
+        let spec = TaskSpec::Scrub(args.spec());
+        return maintenance::start(app, &app.remote(url)?, &spec, args.detach).await;
+    }
+    maintenance::refuse_detach(args.detach)?;
     let repo = open(app).await?;
     let before = |s: u64| app.env.now().plus_seconds(-i64::try_from(s).unwrap_or(i64::MAX));
     let request = ScrubRequest {
@@ -52,10 +61,10 @@ pub(super) async fn scrub(app: &App, args: &ScrubArgs) -> Result<Exit> {
     };
     let task = app.task();
     let shown = app.show("scrub".to_owned(), &task);
-    let done = scrub_packs(&repo, &request, &task).await;
+    let because = Because { by: "holdfast scrub".to_owned(), why: String::new() };
+    let done = noted::scrub(&repo, &request, &because, &task).await;
     let seconds = shown.finish().await;
     let done = done?;
-    audit::note(&repo, "holdfast scrub", done.for_audit()).await;
     let record = ScrubRecord {
         packs_total: done.packs_total,
         bytes_total: done.bytes_total,
@@ -117,6 +126,17 @@ struct TestRecord {
 }
 
 pub(super) async fn restore_test(app: &App, args: RestoreTestArgs) -> Result<Exit> {
+    if let Where::Coordinator(url) = app.place()? {
+        if args.scratch.is_some() || args.against.is_some() {
+            return Err(usage(
+                "--scratch and --against: the test is made on the coordinator's machine, in the folder of its \
+                              configuration",
+            ));
+        }
+        let spec = TaskSpec::RestoreTest(args.spec());
+        return maintenance::start(app, &app.remote(url)?, &spec, args.detach).await;
+    }
+    maintenance::refuse_detach(args.detach)?;
     if args.against.is_some() && args.volume.len() != 1 {
         return Err(usage("--against needs one --volume: a folder is compared with one volume"));
     }
@@ -127,11 +147,12 @@ pub(super) async fn restore_test(app: &App, args: RestoreTestArgs) -> Result<Exi
         exit = Exit::Failed;
         report(&anyhow::Error::from(error));
     }
-    let most = if args.volume.is_empty() { args.volumes } else { usize::MAX };
+    let most = usize::try_from(args.volumes.unwrap_or(TEST_VOLUMES_MAX))?;
+    let most = if args.volume.is_empty() { most } else { usize::MAX };
     let chosen = app.or_cancel(restore_test::choose(&repo, &all, &args.volume, most)).await??;
     let request = TestRequest {
         scratch: args.scratch.unwrap_or_else(std::env::temp_dir),
-        bytes_max: args.budget.0,
+        bytes_max: args.budget.map_or(TEST_BYTES_MAX, |b| b.0),
         against: args.against,
         memory_bytes_max: TEST_MEMORY_BYTES,
         by: "holdfast restore-test".to_owned(),
@@ -210,9 +231,14 @@ struct RepairRecord {
 }
 
 pub(super) async fn repair(app: &App, command: RepairCommand) -> Result<Exit> {
+    let (spec, detach) = command.spec();
+    if let Where::Coordinator(url) = app.place()? {
+        return maintenance::start(app, &app.remote(url)?, &TaskSpec::Repair(spec), detach).await;
+    }
+    maintenance::refuse_detach(detach)?;
     match command {
-        RepairCommand::Index { all, dry_run } => repair_index(app, IndexRequest { all, dry_run }).await,
-        RepairCommand::Snapshots { snapshots, volume, forget, dry_run } => {
+        RepairCommand::Index { all, dry_run, .. } => repair_index(app, IndexRequest { all, dry_run }).await,
+        RepairCommand::Snapshots { snapshots, volume, forget, dry_run, .. } => {
             let by = "holdfast repair".to_owned();
             let request = SnapshotRequest { dry_run, forget, by };
             repair_snapshots(app, &snapshots, volume.as_deref(), &request).await

@@ -71,6 +71,13 @@ fn snapshots_are_forgotten_brought_back_and_collected_through_the_coordinator() 
         (&2.into(), &Value::Array(vec![])),
         "{seen}"
     );
+    let scrubbed = fleet.json(&["scrub"]);
+    assert_eq!((&scrubbed["never_verified"], &scrubbed["problems"]), (&0.into(), &0.into()), "{scrubbed}");
+    let tested = fleet.json(&["restore-test"]);
+    assert_eq!((&tested["volumes"][0], &tested["problems"]), (&"v".into(), &0.into()), "{tested}");
+    fleet.run(&["restore-test", "--scratch", "x"]).failed(2, "--scratch and --against");
+    assert_eq!(fleet.json(&["repair", "index"])["state"], "done");
+    assert_eq!(fleet.json(&["repair", "snapshots"])["snapshots"], 0);
     let table = fleet.run(&["maintenance"]).ok();
     assert!(table.contains("when asked") && table.contains("verify") && table.contains("done"), "{table}");
     fleet.run(&["maintenance", "show", "0123"]).failed(1, "no task 0123");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _, stream};
-use proto::task::{GcSpec, TaskId, TaskKind, TaskResult, TaskSpec};
+use proto::task::{GcSpec, RestoreTestSpec, ScrubSpec, TaskId, TaskKind, TaskResult, TaskSpec};
 use repository::env::Timestamp;
 use repository::monitor::Figures;
 use repository::{Error, ErrorKind, Result};
@@ -284,7 +284,9 @@ fn scheduled(kind: TaskKind) -> Option<TaskSpec> {
     match kind {
         TaskKind::Forget => Some(TaskSpec::Forget),
         TaskKind::Gc => Some(TaskSpec::Gc(GcSpec::default())),
-        TaskKind::Scrub | TaskKind::RestoreTest | TaskKind::Verify | TaskKind::Repair => None,
+        TaskKind::Scrub => Some(TaskSpec::Scrub(ScrubSpec::default())),
+        TaskKind::RestoreTest => Some(TaskSpec::RestoreTest(RestoreTestSpec::default())),
+        TaskKind::Verify | TaskKind::Repair => None,
     }
 }
 

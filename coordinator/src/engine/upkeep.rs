@@ -8,6 +8,11 @@ use repository::manifest::audit::Record;
 use repository::ops::audit::{self, Filter};
 use repository::ops::forget::{self, Because};
 use repository::ops::gc::{GcReport, GcRequest};
+use repository::ops::repair::index::{self, IndexReport, IndexRequest};
+use repository::ops::repair::snapshots::{self as mend, SnapshotReport, SnapshotRequest};
+use repository::ops::restore_test::{self, TestReport, TestRequest};
+use repository::ops::scrub::{ScrubReport, ScrubRequest};
+use repository::ops::snapshots::{self, Snapshot};
 use repository::ops::{Task, noted};
 use repository::retention::{Candidate, Plan};
 use repository::{Error, Result};
@@ -25,6 +30,29 @@ pub trait Upkeep: Send + Sync + Debug {
     async fn unforget(&self, snapshot: &str, because: &Because) -> Result<(Sid, Sid)>;
     /// One GC run.
     async fn collect(&self, request: GcRequest, because: &Because, task: &Task) -> Result<GcReport>;
+    /// Reads packs.
+    async fn scrub(&self, request: &ScrubRequest, because: &Because, task: &Task) -> Result<ScrubReport>;
+    /// The newest snapshots of the volumes that were tested longest ago, or of the named ones.
+    async fn choose_tests(&self, volumes: &[String], volumes_max: usize) -> Result<Vec<Snapshot>>;
+    /// Restores one and compares.
+    async fn test_restore(&self, of: &Snapshot, request: &TestRequest, task: &Task) -> Result<TestReport>;
+    /// Repairs the index.
+    async fn repair_index(
+        &self,
+        request: IndexRequest,
+        because: &Because,
+        task: &Task,
+    ) -> Result<IndexReport>;
+    /// Those that refer to what is known to be damaged or gone.
+    async fn damaged_snapshots(&self, all: &[Snapshot]) -> Result<Vec<Snapshot>>;
+    /// Commits a copy of a damaged snapshot without what is lost.
+    async fn repair_snapshot(
+        &self,
+        of: &Snapshot,
+        all: &[Snapshot],
+        request: &SnapshotRequest,
+        task: &Task,
+    ) -> Result<SnapshotReport>;
     /// What was done.
     async fn audit(&self, filter: &Filter) -> Result<(Vec<Record>, Vec<Error>)>;
 }
@@ -45,6 +73,42 @@ impl Upkeep for RepositoryEngine {
 
     async fn collect(&self, request: GcRequest, because: &Because, task: &Task) -> Result<GcReport> {
         noted::collect(&self.repo, request, because, task).await
+    }
+
+    async fn scrub(&self, request: &ScrubRequest, because: &Because, task: &Task) -> Result<ScrubReport> {
+        noted::scrub(&self.repo, request, because, task).await
+    }
+
+    async fn choose_tests(&self, volumes: &[String], volumes_max: usize) -> Result<Vec<Snapshot>> {
+        let (all, _) = snapshots::list(&self.repo).await?;
+        restore_test::choose(&self.repo, &all, volumes, volumes_max).await
+    }
+
+    async fn test_restore(&self, of: &Snapshot, request: &TestRequest, task: &Task) -> Result<TestReport> {
+        restore_test::test(&self.repo, of, request, task).await
+    }
+
+    async fn repair_index(
+        &self,
+        request: IndexRequest,
+        because: &Because,
+        task: &Task,
+    ) -> Result<IndexReport> {
+        index::index(&self.repo, request, &because.by, task).await
+    }
+
+    async fn damaged_snapshots(&self, all: &[Snapshot]) -> Result<Vec<Snapshot>> {
+        mend::find_damaged(&self.repo, all).await
+    }
+
+    async fn repair_snapshot(
+        &self,
+        of: &Snapshot,
+        all: &[Snapshot],
+        request: &SnapshotRequest,
+        task: &Task,
+    ) -> Result<SnapshotReport> {
+        mend::repair(&self.repo, of, all, request, task).await
     }
 
     async fn audit(&self, filter: &Filter) -> Result<(Vec<Record>, Vec<Error>)> {

@@ -1,5 +1,7 @@
 //! What each kind of task does: a few calls of the engine, and figures by name.
 
+mod heal;
+
 use std::time::Duration;
 
 use proto::task::{GcSpec, TaskResult, TaskSpec};
@@ -26,9 +28,9 @@ impl Core {
             TaskSpec::Forget => self.forget_by_rules(&because, running).await,
             TaskSpec::Gc(spec) => self.collect(spec, &because, running).await,
             TaskSpec::Verify { volume, quick } => self.verify_all(volume.as_deref(), *quick, running).await,
-            TaskSpec::Scrub(_) | TaskSpec::RestoreTest(_) | TaskSpec::Repair(_) => {
-                Err(Error::new(ErrorKind::Refused, "this version of the coordinator does not do that"))
-            }
+            TaskSpec::Scrub(spec) => self.scrub(spec, &because, running).await,
+            TaskSpec::RestoreTest(spec) => self.test_restores(spec, &because, running).await,
+            TaskSpec::Repair(spec) => self.repair(spec, &because, running).await,
         }
     }
 

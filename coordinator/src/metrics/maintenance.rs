@@ -100,6 +100,50 @@ const FIGURES: &[(TaskKind, &str, Into, &str, &str)] = &[
         "gc_waiting_sessions",
         "Sessions at work that the last GC was still waiting for at its end",
     ),
+    (TaskKind::Scrub, "packs", Into::Counter, "scrub_packs", "Packs that scrubs read"),
+    (TaskKind::Scrub, "bytes", Into::Counter, "scrub_bytes", "Bytes of packs that scrubs read"),
+    (
+        TaskKind::Scrub,
+        "never_verified",
+        Into::Gauge,
+        "scrub_unverified_packs",
+        "Packs that were never read by any scrub, after the last one",
+    ),
+    (
+        TaskKind::Scrub,
+        "oldest_verification_unix_seconds",
+        Into::Gauge,
+        "scrub_oldest_timestamp_seconds",
+        "When the least recently verified pack was read; 0 while some never was",
+    ),
+    (
+        TaskKind::Scrub,
+        "damaged",
+        Into::Gauge,
+        "scrub_damaged_packs",
+        "Packs that the last scrub found damaged",
+    ),
+    (
+        TaskKind::Scrub,
+        "quarantined",
+        Into::Counter,
+        "scrub_quarantined_packs",
+        "Packs of which scrubs put damage into quarantine",
+    ),
+    (
+        TaskKind::RestoreTest,
+        "volumes",
+        Into::Counter,
+        "restore_tests",
+        "Volumes that were restored for a test and compared",
+    ),
+    (
+        TaskKind::RestoreTest,
+        "failed_volumes",
+        Into::Counter,
+        "restore_tests_failed",
+        "Restore tests of a volume that found something wrong",
+    ),
 ];
 
 /// How maintenance goes. Cloning shares it.

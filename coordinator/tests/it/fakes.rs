@@ -20,6 +20,10 @@ use repository::ops::audit::Filter;
 use repository::ops::browse::{Change, ResultStream};
 use repository::ops::forget::Because;
 use repository::ops::gc::{GcReport, GcRequest};
+use repository::ops::repair::index::{IndexReport, IndexRequest};
+use repository::ops::repair::snapshots::{SnapshotReport, SnapshotRequest};
+use repository::ops::restore_test::{TestReport, TestRequest};
+use repository::ops::scrub::{ScrubReport, ScrubRequest};
 use repository::ops::snapshots::{Snapshot, Stats};
 use repository::ops::verify::{Level, VerifyReport};
 use repository::ops::{Problems, Task};
@@ -115,6 +119,51 @@ impl Upkeep for FakeEngine {
         }
         let deleted = u64::from(!request.dry_run);
         Ok(GcReport { packs: 5, condemned: 1, deleted, done: !request.dry_run, ..GcReport::default() })
+    }
+
+    async fn scrub(&self, request: &ScrubRequest, because: &Because, _: &Task) -> Result<ScrubReport> {
+        self.note(format!("scrub {:?}", request.bytes_max), because);
+        let mut problems = Problems::default();
+        problems.push(b"p/x", "a frame is damaged");
+        Ok(ScrubReport { packs: 3, never: 2, problems, ..ScrubReport::default() })
+    }
+
+    async fn choose_tests(&self, _: &[String], volumes_max: usize) -> Result<Vec<Snapshot>> {
+        Ok(self.snapshots.lock().unwrap().iter().take(volumes_max).cloned().collect())
+    }
+
+    async fn test_restore(&self, of: &Snapshot, request: &TestRequest, _: &Task) -> Result<TestReport> {
+        let because = Because { by: request.by.clone(), why: String::new() };
+        self.note(format!("test {}", of.manifest.volume), &because);
+        Ok(TestReport { files: 1, ..TestReport::default() })
+    }
+
+    async fn repair_index(&self, _: IndexRequest, because: &Because, _: &Task) -> Result<IndexReport> {
+        self.note("repair index", because);
+        Ok(IndexReport { packs: 4, ..IndexReport::default() })
+    }
+
+    async fn damaged_snapshots(&self, all: &[Snapshot]) -> Result<Vec<Snapshot>> {
+        Ok(all.to_vec())
+    }
+
+    async fn repair_snapshot(
+        &self,
+        of: &Snapshot,
+        _: &[Snapshot],
+        request: &SnapshotRequest,
+        _: &Task,
+    ) -> Result<SnapshotReport> {
+        let because = Because { by: request.by.clone(), why: String::new() };
+        self.note(format!("repair {}", of.id), &because);
+        Ok(SnapshotReport {
+            snapshot: of.id,
+            volume: of.manifest.volume.clone(),
+            copy: None,
+            sound: true,
+            lost: Problems::default(),
+            forgotten: false,
+        })
     }
 
     async fn audit(&self, _: &Filter) -> Result<(Vec<Record>, Vec<Error>)> {

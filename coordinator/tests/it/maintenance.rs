@@ -5,7 +5,7 @@ use std::sync::Arc;
 use coordinator::gate::{Access, Grant};
 use coordinator::maintenance::{RetentionRule, Timing, When};
 use proto::convert;
-use proto::task::{GcSpec, TaskId, TaskSpec};
+use proto::task::{GcSpec, RepairSpec, RestoreTestSpec, ScrubSpec, TaskId, TaskSpec};
 use proto::v1::maintenance_client::MaintenanceClient;
 use proto::v1::{self, RunState};
 use repository::env::{Env, Timestamp};
@@ -309,5 +309,43 @@ async fn the_audit_knows_whose_token_it_was_and_readers_may_only_look() {
     let record = repository::manifest::audit::Record::decode(&answer.records[0].record).unwrap();
     assert_eq!((record.by.as_str(), answer.records[0].kind.as_str()), ("me", "keys"));
     assert!(answer.damaged[0].what.contains("a/x is damaged"));
+    coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn scrubs_restore_tests_and_repairs_are_tasks_with_the_configured_budgets() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = coordinator_config(dir.path());
+    config.maintenance.scrub.bytes_max = 77;
+    config.maintenance.restore_test.volumes_max = 1;
+    let engine = Arc::new(FakeEngine::default());
+    for (n, volume) in [(1, "v"), (2, "w")] {
+        engine.snapshots.lock().unwrap().push(snapshot(n, volume, Timestamp(5)));
+    }
+    let coordinator = Coordinator::start(config, engine.clone()).await;
+    let client = client(&coordinator.target());
+    let run = async |spec: TaskSpec| {
+        let (id, _) = start(&client, &spec).await.unwrap();
+        let done = wait(&client, id, RunState::Done).await;
+        convert::task_result_from_wire(done.result.unwrap())
+    };
+    let scrubbed = run(TaskSpec::Scrub(ScrubSpec::default())).await;
+    assert_eq!((scrubbed.counts["packs"], scrubbed.outcome()), (3, "partial"), "it found damage");
+    assert_eq!(scrubbed.problems.kept()[0].what, "a frame is damaged");
+    run(TaskSpec::Scrub(ScrubSpec { bytes_max: Some(5), ..ScrubSpec::default() })).await;
+    let tested = run(TaskSpec::RestoreTest(RestoreTestSpec::default())).await;
+    assert_eq!((tested.counts["volumes"], tested.counts["failed_volumes"]), (1, 0));
+    let repaired = run(TaskSpec::Repair(RepairSpec::Index { all: true, dry_run: false })).await;
+    assert_eq!(repaired.counts["packs"], 4);
+    let all =
+        RepairSpec::Snapshots { snapshots: vec![], volume: Some("w".into()), forget: false, dry_run: true };
+    assert_eq!(run(TaskSpec::Repair(all)).await.counts["sound"], 1);
+    let asked: Vec<String> = engine.asked.lock().unwrap().iter().map(|(what, _)| what.clone()).collect();
+    assert_eq!(asked[..4], ["scrub Some(77)", "scrub Some(5)", "test v", "repair index"]);
+    assert!(dir.path().join("restore-tests").is_dir(), "the scratch folder is made");
+    let metrics = coordinator.metrics().await;
+    for line in ["scrub_packs_total 6", "scrub_unverified_packs 2", "restore_tests_total 1"] {
+        assert!(metrics.contains(&format!("holdfast_coordinator_{line}")), "{line} in {metrics}");
+    }
     coordinator.stop().await;
 }

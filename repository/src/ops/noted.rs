@@ -8,6 +8,7 @@ use crate::limits::AUDIT_EVENT_ITEMS_MAX;
 use crate::manifest::audit::{Collected, Event, Forgot};
 use crate::ops::forget::{self, Because};
 use crate::ops::gc::{self, GcReport, GcRequest};
+use crate::ops::scrub::{self, ScrubReport, ScrubRequest};
 use crate::ops::{Repository, Task, audit};
 use crate::retention::Plan;
 
@@ -65,6 +66,18 @@ pub async fn collect(
 
 fn did_something(r: &GcReport) -> bool {
     r.deleted + r.tidied + r.leftovers + r.copies + r.repaired > 0 || !r.fenced.is_empty()
+}
+
+/// Reads packs, and records what was found.
+pub async fn scrub(
+    repo: &Repository,
+    request: &ScrubRequest,
+    because: &Because,
+    task: &Task,
+) -> Result<ScrubReport> {
+    let report = scrub::scrub(repo, request, task).await?;
+    audit::note(repo, &author(because), report.for_audit()).await;
+    Ok(report)
 }
 
 /// The figures of a run, by the names of the report.
