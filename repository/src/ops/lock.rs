@@ -66,7 +66,7 @@ pub async fn warning(store: &Arc<dyn Store>) -> Option<String> {
     match protection(store).await {
         Ok(Some(Protection { versioning: false, lock: false, .. })) => Some(
             "the bucket has neither versioning nor object lock: what an intruder or a mistake deletes is gone for good \
-             (docs/copies.md, \"immutability\")"
+             (docs/operations.md, \"immutability\")"
                 .to_owned(),
         ),
         Ok(_) => None,
