@@ -46,6 +46,7 @@ pub(crate) struct SnapshotRecord {
     pub(crate) problems: u64,
     pub(crate) changed_during_read: u64,
     /// Set in the repaired copy of a damaged snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) repaired: Option<RepairMarkRecord>,
     /// What is known of its health; not through a coordinator.
     #[serde(skip_serializing_if = "Option::is_none")]
