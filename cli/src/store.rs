@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use bytesize::ByteSize;
+use repository::ErrorKind;
 use repository::env::Env;
 use repository::store::{Bandwidth, Store, StoreOptions};
 
@@ -63,6 +64,14 @@ fn client_to(url: &str, variables: impl Iterator<Item = (String, String)>) -> BT
 /// Creates the place of a new store where that makes sense (a folder), and opens it.
 pub(crate) async fn create(url: &str, env: &Env) -> repository::Result<Arc<dyn Store>> {
     repository::store::open(url, &StoreOptions { create: true, ..StoreOptions::default() }, env).await
+}
+
+/// The same, and finds out whether the store can hold a repository at all: an unfit one is refused by name.
+pub(crate) async fn create_probed(url: &str, env: &Env) -> repository::Result<Arc<dyn Store>> {
+    let store = create(url, env).await?;
+    let fit = repository::store::probe(&*store, &*env.random).await;
+    fit.map_err(|e| repository::Error::with_source(ErrorKind::Store, format!("store {url}"), e))?;
+    Ok(store)
 }
 
 /// The URL of a local folder.

@@ -22,7 +22,7 @@ pub(super) async fn init(app: &App) -> Result<Exit> {
         return Err(usage("a repository is created on the store itself: pass --repo URL"));
     };
     // The store first: a key must not be made for a repository that can't be.
-    let store = app.or_cancel(store::create(url, &app.env)).await??;
+    let store = app.or_cancel(store::create_probed(url, &app.env)).await??;
     let (source, env) = (app.key().clone(), app.env.clone());
     let (credential, made) = tokio::task::spawn_blocking(move || key::read_new(&source, &env)).await??;
     let domain = app.domain();

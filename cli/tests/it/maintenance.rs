@@ -123,7 +123,7 @@ fn stalled(fleet: &Fleet) -> (Running, Running) {
     version(fleet, "v", 2);
     fleet.run(&["forget", &first]).ok();
     let client = fleet.backup("long");
-    let registered = || std::fs::read_dir(fleet.path("repo/default/s/0")).map_or(0, Iterator::count);
+    let registered = || std::fs::read_dir(fleet.path("repo/default/s/0000000000")).map_or(0, Iterator::count);
     let before = registered();
     agent.says("job begins");
     eventually("its session is registered", || registered() > before);
