@@ -19,8 +19,6 @@ use crate::schedule::{Action, Decision, Volume, plan};
 
 /// Time-outs and schedules are looked at this often; jobs that come are offered at once.
 const TICK: Duration = Duration::from_secs(1);
-/// A reported snapshot counts this long even if a listing does not have it.
-const REPORTED_SECONDS: i64 = 120;
 
 impl Core {
     /// Offers and schedules until `shutdown`.
@@ -175,8 +173,8 @@ impl Core {
 
     /// Reads the snapshots from the bucket; volumes come back with them.
     pub(crate) async fn refresh(&self) -> Result<()> {
+        let began = self.env.now();
         let (all, damaged) = self.engine.snapshots().await?;
-        let now = self.env.now();
         let volumes: HashMap<&str, VolumeRow> = all
             .iter()
             .map(|s| {
@@ -190,20 +188,22 @@ impl Core {
         self.metrics.snapshots.set(i64::try_from(all.len()).unwrap_or(i64::MAX));
         self.metrics.snapshots_damaged.set(i64::try_from(damaged.len()).unwrap_or(i64::MAX));
         let damaged = damaged.iter().map(|e| (e.kind(), e.chain())).collect();
-        self.put_snapshots(Snapshots { all, damaged, read: Some(now), ..Snapshots::default() }, now);
+        self.put_snapshots(
+            Snapshots { all, damaged, read: Some(self.env.now()), ..Snapshots::default() },
+            began,
+        );
         self.wake.notify_one();
         Ok(())
     }
 }
 
 impl Core {
-    /// A snapshot that an agent reported while the bucket was being listed may be missing in the listing: it stays, for
-    /// a while after the report, whatever times the agent wrote into it.
-    fn put_snapshots(&self, mut fresh: Snapshots, now: Timestamp) {
+    /// A snapshot that an agent reported since the listing began may be missing in the listing: it stays, whatever times the
+    /// agent wrote into it. One that was reported before and is missing has been forgotten.
+    fn put_snapshots(&self, mut fresh: Snapshots, began: Timestamp) {
         let mut guard = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
         let listed: HashSet<_> = fresh.all.iter().map(|s| s.id).collect();
-        let young = |reported: &Timestamp| reported.plus_seconds(REPORTED_SECONDS) > now;
-        let missing = guard.reported.iter().filter(|(id, at)| young(at) && !listed.contains(id));
+        let missing = guard.reported.iter().filter(|(id, at)| **at >= began && !listed.contains(id));
         fresh.reported = missing.map(|(id, at)| (*id, *at)).collect();
         let kept: Vec<_> = guard.all.iter().filter(|s| fresh.reported.contains_key(&s.id)).cloned().collect();
         if !kept.is_empty() {
