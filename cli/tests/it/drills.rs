@@ -179,6 +179,7 @@ fn a_lost_outcome_costs_its_snapshot_only() {
 fn lost_gc_records_lose_no_snapshot() {
     let place = Place::new();
     let first = place.back_up();
+    std::fs::remove_dir_all(place.path("data")).unwrap();
     tree(&place.path("data"), 2 << 20, 8);
     place.back_up();
     place.run(&["forget", &first]).ok();
