@@ -75,3 +75,12 @@ pub(crate) fn report(error: &anyhow::Error) {
         logs::say(&format!("  hint: {text}"));
     }
 }
+
+/// What is damaged, each as [`report`] does; and how a command ends that went on without it.
+pub(crate) fn report_damaged(damaged: Vec<repository::Error>) -> Exit {
+    let exit = if damaged.is_empty() { Exit::Done } else { Exit::Failed };
+    for error in damaged {
+        report(&anyhow::Error::from(error));
+    }
+    exit
+}

@@ -16,6 +16,7 @@ use crate::limits::DB_QUEUE;
 
 pub(crate) mod agents;
 pub(crate) mod jobs;
+mod rows;
 pub(crate) mod tasks;
 
 /// One entry a version; never edited, only added to.

@@ -10,7 +10,7 @@
 use repository::env::Timestamp;
 use repository::{Error, ErrorKind};
 
-use proto::job::{Job, JobResult};
+use proto::job::{Failure, Job, JobResult};
 
 use crate::limits::{ATTEMPTS_MAX, DECLINED_SECONDS};
 
@@ -53,6 +53,16 @@ impl State {
     #[must_use]
     pub fn find(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|s| s.name() == name)
+    }
+
+    /// Where work is that ended with this failure, or none.
+    #[must_use]
+    pub fn of_end(failure: Option<&Failure>) -> Self {
+        match failure {
+            None => Self::Done,
+            Some(f) if f.kind == ErrorKind::Cancelled => Self::Cancelled,
+            Some(_) => Self::Failed,
+        }
     }
 
     /// True when nothing can happen to it any more.
@@ -216,11 +226,7 @@ impl Record {
     }
 
     fn end(&mut self, result: JobResult, now: Timestamp) {
-        self.state = match &result.failure {
-            None => State::Done,
-            Some(f) if f.kind == ErrorKind::Cancelled => State::Cancelled,
-            Some(_) => State::Failed,
-        };
+        self.state = State::of_end(result.failure.as_ref());
         self.finished = Some(now);
         self.result = Some(result);
     }

@@ -1,47 +1,18 @@
 //! Jobs as plain values: what the coordinator asks of an agent, and what came of it.
 
-use std::fmt;
-use std::str::FromStr;
-
-use repository::env::Env;
-use repository::ids::{Sid, hex, parse_hex};
+use repository::ids::Sid;
 use repository::monitor::Figures;
 use repository::ops::Problems;
 use repository::ops::restore::Existing;
 use repository::ops::snapshots::Snapshot;
-use repository::{Error, ErrorKind, Result};
+use repository::{Error, ErrorKind};
 
-/// The name of one job, and of the run that it belongs to. Random.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobId(pub [u8; 16]);
+use crate::name::random_name;
 
-impl JobId {
-    /// A new random one.
-    #[must_use]
-    pub fn new(env: &Env) -> Self {
-        Self(env.random())
-    }
-}
-
-impl fmt::Display for JobId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
-
-impl fmt::Debug for JobId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "JobId({self})")
-    }
-}
-
-impl FromStr for JobId {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        let bad = || Error::new(ErrorKind::Input, format!("{text:?} is not a run id (32 hex digits)"));
-        parse_hex(text).map(Self).ok_or_else(bad)
-    }
-}
+random_name!(
+    /// The name of one job, and of the run that it belongs to. Random.
+    JobId, "run"
+);
 
 /// One piece of work for one agent.
 #[derive(Clone, Debug, PartialEq, Eq)]

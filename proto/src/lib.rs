@@ -4,6 +4,7 @@
 
 pub mod convert;
 pub mod job;
+mod name;
 pub mod task;
 
 /// Generated from `proto/holdfast/v1/*.proto`.

@@ -1,48 +1,18 @@
 //! Maintenance as plain values: what a coordinator is asked to do to the repository, and what came of it.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
-use repository::env::Env;
-use repository::ids::{hex, parse_hex};
 use repository::monitor::Figures;
 use repository::ops::Problems;
-use repository::{Error, ErrorKind, Result};
+use repository::{Error, ErrorKind};
 
 use crate::job::Failure;
+use crate::name::random_name;
 
-/// The name of one task. Random.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskId(pub [u8; 16]);
-
-impl TaskId {
-    /// A new random one.
-    #[must_use]
-    pub fn new(env: &Env) -> Self {
-        Self(env.random())
-    }
-}
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
-
-impl fmt::Debug for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TaskId({self})")
-    }
-}
-
-impl FromStr for TaskId {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        let bad = || Error::new(ErrorKind::Input, format!("{text:?} is not a task id (32 hex digits)"));
-        parse_hex(text).map(Self).ok_or_else(bad)
-    }
-}
+random_name!(
+    /// The name of one task. Random.
+    TaskId, "task"
+);
 
 /// What a task does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

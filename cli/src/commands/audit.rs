@@ -14,7 +14,7 @@ use crate::escape::{escape, tame};
 use crate::exit::Exit;
 use crate::output;
 use crate::records::{local_time, time};
-use crate::run::report;
+use crate::run::report_damaged;
 
 /// One thing that was done.
 #[derive(Debug, Serialize)]
@@ -204,10 +204,5 @@ pub(super) async fn audit(app: &App, args: AuditArgs) -> Result<Exit> {
         vec![local_time(r.at), record.kind.clone(), tame(&r.by), tame(&r.host), tame(&record.detail.line())]
     });
     output::print(app.format(), &records, |_| output::table(&["AT", "KIND", "BY", "HOST", "WHAT"], rows))?;
-    let mut exit = Exit::Done;
-    for error in damaged {
-        exit = Exit::Failed;
-        report(&anyhow::Error::from(error));
-    }
-    Ok(exit)
+    Ok(report_damaged(damaged))
 }

@@ -15,7 +15,7 @@ use crate::exit::{Exit, usage};
 use crate::key::KeySource;
 use crate::output::{self, size};
 use crate::records::{self, ProblemRecord, local_time, time};
-use crate::run::report;
+use crate::run::report_damaged;
 
 fn source_url(app: &App) -> Result<&str> {
     match app.place()? {
@@ -110,11 +110,7 @@ pub(super) async fn copy(app: &App, args: CopyArgs) -> Result<Exit> {
             Fate::Already { .. } => {}
         }
     }
-    for error in damaged {
-        report(&anyhow::Error::from(error));
-        exit = Exit::Failed;
-    }
-    Ok(exit)
+    Ok(exit.worse(report_damaged(damaged)))
 }
 
 async fn open_target(app: &App, args: &CopyArgs) -> Result<Arc<Repository>> {

@@ -22,7 +22,7 @@ use crate::escape::{escape, tame};
 use crate::exit::{Exit, usage};
 use crate::output::{self, List, size};
 use crate::records::{self, DamagedRecord, ProblemRecord, time};
-use crate::run::report;
+use crate::run::report_damaged;
 
 /// Bound on the memory of a restore test.
 const TEST_MEMORY_BYTES: usize = 256 << 20;
@@ -142,11 +142,7 @@ pub(super) async fn restore_test(app: &App, args: RestoreTestArgs) -> Result<Exi
     }
     let repo = open(app).await?;
     let (all, damaged) = app.or_cancel(snapshots::list(&repo)).await??;
-    let mut exit = Exit::Done;
-    for error in damaged {
-        exit = Exit::Failed;
-        report(&anyhow::Error::from(error));
-    }
+    let mut exit = report_damaged(damaged);
     let most = usize::try_from(args.volumes.unwrap_or(TEST_VOLUMES_MAX))?;
     let most = if args.volume.is_empty() { most } else { usize::MAX };
     let chosen = app.or_cancel(restore_test::choose(&repo, &all, &args.volume, most)).await??;
@@ -278,11 +274,7 @@ async fn repair_snapshots(
 ) -> Result<Exit> {
     let repo = open(app).await?;
     let (all, damaged) = app.or_cancel(snapshots::list(&repo)).await??;
-    let mut exit = Exit::Done;
-    for error in damaged {
-        exit = Exit::Failed;
-        report(&anyhow::Error::from(error));
-    }
+    let mut exit = report_damaged(damaged);
     let mut chosen = Vec::new();
     if specs.is_empty() {
         let of = |s: &&Snapshot| volume.is_none_or(|v| s.manifest.volume == v);

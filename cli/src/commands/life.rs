@@ -19,7 +19,7 @@ use crate::exit::{Exit, usage};
 use crate::output::{self, size};
 use crate::records::{local_time, time};
 use crate::remote::{Fate, Forgetting, Remote};
-use crate::run::report;
+use crate::run::report_damaged;
 
 pub(super) async fn open(app: &App) -> Result<Arc<Repository>> {
     match app.place()? {
@@ -53,11 +53,7 @@ pub(super) async fn forget(app: &App, args: ForgetArgs) -> Result<Exit> {
     }
     let repo = open(app).await?;
     let (candidates, damaged) = app.or_cancel(forget::candidates(&repo, args.volume.as_deref())).await??;
-    let mut exit = Exit::Done;
-    for error in damaged {
-        exit = Exit::Failed;
-        report(&anyhow::Error::from(error));
-    }
+    let exit = report_damaged(damaged);
     let decided = if args.snapshots.is_empty() {
         let decided = plan(candidates, &rules, app.env.now());
         if !args.dry_run {
@@ -96,11 +92,7 @@ async fn forget_through(app: &App, remote: &Remote, args: ForgetArgs) -> Result<
         reason: args.reason,
     };
     let (fates, damaged) = app.or_cancel(remote.forget(what)).await??;
-    let mut exit = Exit::Done;
-    for error in damaged {
-        exit = Exit::Failed;
-        report(&anyhow::Error::from(error));
-    }
+    let exit = report_damaged(damaged);
     print(app, &fates, dry_run)?;
     Ok(exit)
 }

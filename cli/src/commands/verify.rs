@@ -14,7 +14,7 @@ use crate::escape::{escape, tame};
 use crate::exit::{Exit, usage};
 use crate::output::{List, size};
 use crate::records::{self, DamagedRecord, VerifyRecord};
-use crate::run::report;
+use crate::run::report_damaged;
 use crate::source::Source;
 
 /// What to verify.
@@ -57,10 +57,7 @@ pub(super) async fn verify(app: &App, what: &What, detach: Detach) -> Result<Exi
         Some(spec) => vec![app.snapshot(&source, spec, volume).await?],
         None => {
             let (all, damaged) = app.or_cancel(source.snapshots(volume)).await??;
-            for error in damaged {
-                exit = Exit::Failed;
-                report(&anyhow::Error::from(error));
-            }
+            exit = report_damaged(damaged);
             all
         }
     };

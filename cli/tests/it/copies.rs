@@ -3,34 +3,8 @@
 use serde_json::Value;
 
 use crate::data::{append, assert_same, tree};
-use crate::process::{Holdfast, Ran};
-
-struct Place(tempfile::TempDir);
-
-impl Place {
-    fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        place.run(&["init"]).ok();
-        place
-    }
-
-    fn path(&self, below: &str) -> std::path::PathBuf {
-        self.0.path().join(below)
-    }
-
-    fn on(&self, repo: &str, key: &str) -> Holdfast {
-        let repo = format!("file://{}", self.path(repo).display());
-        Holdfast::new(self.0.path()).with([("HOLDFAST_REPO", repo.as_str()), ("HOLDFAST_KEY_FILE", key)])
-    }
-
-    fn run(&self, words: &[&str]) -> Ran {
-        self.on("repo", "key").run(words)
-    }
-
-    fn json(&self, words: &[&str]) -> Value {
-        self.on("repo", "key").json(words)
-    }
-}
+use crate::place::Place;
+use crate::process::Holdfast;
 
 fn number(value: &Value) -> u64 {
     value.as_u64().unwrap()
@@ -42,7 +16,7 @@ fn snapshots_are_copied_to_other_keys() {
     tree(&place.path("data"), 3 << 20, 1);
     place.run(&["backup", "data", "--volume", "v", "--tag", "kept"]).ok();
     place.on("other", "other-key").run(&["init"]).ok();
-    let to = format!("file://{}", place.path("other").display());
+    let to = place.url("other");
     let to = ["--to", to.as_str(), "--to-key-file", "other-key"];
     let copy = |words: &[&str]| place.json(&[&["copy"], words, &to].concat());
     let first = copy(&[]);
@@ -75,9 +49,9 @@ fn a_mirror_needs_no_key_and_opens_with_the_same() {
     let place = Place::new();
     tree(&place.path("data"), 2 << 20, 1);
     place.run(&["backup", "data", "--volume", "v"]).ok();
-    let to = format!("file://{}", place.path("mirror").display());
-    let repo = format!("file://{}", place.path("repo").display());
-    let keyless = Holdfast::new(place.0.path()).with([("HOLDFAST_REPO", repo.as_str())]);
+    let to = place.url("mirror");
+    let repo = place.url("repo");
+    let keyless = Holdfast::new(&place.path("")).with([("HOLDFAST_REPO", repo.as_str())]);
     let first = keyless.json(&["mirror", "--to", &to]);
     assert_eq!(
         (number(&first["copied"]) + 1, number(&first["different"])),
@@ -90,7 +64,7 @@ fn a_mirror_needs_no_key_and_opens_with_the_same() {
     assert_same(&place.path("data"), &place.path("out"));
     place.run(&["mirror", "--to", &to, "--key-file", "key"]).failed(2, "--key-file");
     place.on("else", "other-key").run(&["init"]).ok();
-    let other = format!("file://{}", place.path("else").display());
+    let other = place.url("else");
     keyless.run(&["mirror", "--to", &other]).failed(1, "another repository");
 }
 

@@ -5,36 +5,16 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::data::{assert_same, tree};
-use crate::process::{Holdfast, Ran};
+use crate::place::Place;
 
-/// A repository with a key, and a volume.
-struct Place(tempfile::TempDir);
+/// With a volume.
+fn with_data() -> Place {
+    let place = Place::new();
+    tree(&place.path("data"), 2 << 20, 7);
+    place
+}
 
 impl Place {
-    fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        place.run(&["init"]).ok();
-        tree(&place.path("data"), 2 << 20, 7);
-        place
-    }
-
-    fn path(&self, below: &str) -> PathBuf {
-        self.0.path().join(below)
-    }
-
-    fn holdfast(&self) -> Holdfast {
-        let repo = format!("file://{}", self.path("repo").display());
-        Holdfast::new(self.0.path()).with([("HOLDFAST_REPO", repo.as_str()), ("HOLDFAST_KEY_FILE", "key")])
-    }
-
-    fn run(&self, words: &[&str]) -> Ran {
-        self.holdfast().run(words)
-    }
-
-    fn json(&self, words: &[&str]) -> Value {
-        self.holdfast().json(words)
-    }
-
     /// What it prints, whatever it ends with.
     fn told(&self, words: &[&str]) -> (Option<i32>, Value) {
         let ran = self.run(&[words, &["--output", "json"]].concat());
@@ -88,7 +68,7 @@ fn damage(path: &Path) {
 
 #[test]
 fn a_damaged_pack_is_found_and_healed() {
-    let place = Place::new();
+    let place = with_data();
     let first = place.back_up();
     assert_eq!(place.json(&["scrub", "--share", "50"])["ok"], true);
     damage(&place.data_pack());
@@ -122,7 +102,7 @@ fn a_damaged_pack_is_found_and_healed() {
 
 #[test]
 fn a_lost_pack_costs_its_files_and_they_are_named() {
-    let place = Place::new();
+    let place = with_data();
     place.back_up();
     std::fs::remove_file(place.data_pack()).unwrap();
     place.forget_caches();
@@ -142,7 +122,7 @@ fn a_lost_pack_costs_its_files_and_they_are_named() {
 
 #[test]
 fn a_lost_index_and_an_empty_cache_lose_nothing() {
-    let place = Place::new();
+    let place = with_data();
     let id = place.back_up();
     std::fs::remove_dir_all(place.path("repo/default/i")).unwrap();
     let _ = std::fs::remove_dir_all(place.path("repo/default/x"));
@@ -158,7 +138,7 @@ fn a_lost_index_and_an_empty_cache_lose_nothing() {
 
 #[test]
 fn a_lost_outcome_costs_its_snapshot_only() {
-    let place = Place::new();
+    let place = with_data();
     let first = place.back_up();
     std::fs::write(place.path("data/more"), vec![7; 100_000]).unwrap();
     let second = place.back_up();
@@ -177,7 +157,7 @@ fn a_lost_outcome_costs_its_snapshot_only() {
 
 #[test]
 fn lost_gc_records_lose_no_snapshot() {
-    let place = Place::new();
+    let place = with_data();
     let first = place.back_up();
     std::fs::remove_dir_all(place.path("data")).unwrap();
     tree(&place.path("data"), 2 << 20, 8);

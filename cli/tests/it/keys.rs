@@ -3,31 +3,17 @@
 use serde_json::Value;
 
 use crate::data::{assert_same, tree};
-use crate::process::Holdfast;
+use crate::place::Place;
 
-/// A repository with a key file, and a volume.
-struct Place(tempfile::TempDir);
+/// With a volume.
+fn with_data() -> Place {
+    let place = Place::new();
+    tree(&place.path("data"), 2 << 20, 1);
+    place
+}
 
-impl Place {
-    fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        place.with_key("key").run(&["init"]).ok();
-        tree(&place.path("data"), 2 << 20, 1);
-        place
-    }
-
-    fn path(&self, below: &str) -> std::path::PathBuf {
-        self.0.path().join(below)
-    }
-
-    fn with_key(&self, key: &str) -> Holdfast {
-        let repo = format!("file://{}", self.path("repo").display());
-        Holdfast::new(self.0.path()).with([("HOLDFAST_REPO", repo.as_str()), ("HOLDFAST_KEY_FILE", key)])
-    }
-
-    fn lose_rings(&self) {
-        std::fs::remove_dir_all(self.path("repo/default/k")).unwrap();
-    }
+fn lose_rings(place: &Place) {
+    std::fs::remove_dir_all(place.path("repo/default/k")).unwrap();
 }
 
 fn text(value: &Value) -> String {
@@ -36,9 +22,9 @@ fn text(value: &Value) -> String {
 
 #[test]
 fn an_agent_gets_a_key_that_writes_and_does_not_read() {
-    let place = Place::new();
-    let (admin, agent) = (place.with_key("key"), place.with_key("agent.key"));
-    let recipient = text(&place.with_key("key").json(&["key", "generate", "agent.key"])["recipient"]);
+    let place = with_data();
+    let (admin, agent) = (place.on("repo", "key"), place.on("repo", "agent.key"));
+    let recipient = text(&place.on("repo", "key").json(&["key", "generate", "agent.key"])["recipient"]);
     assert_eq!(text(&agent.json(&["key", "recipient"])["recipient"]), recipient);
     admin.run(&["key", "generate", "agent.key"]).failed(4, "agent.key");
     agent.run(&["backup", "data"]).failed(4, "wrong key file");
@@ -68,25 +54,25 @@ fn an_agent_gets_a_key_that_writes_and_does_not_read() {
 
 #[test]
 fn a_passphrase_is_added_and_opens() {
-    let place = Place::new();
+    let place = with_data();
     std::fs::write(place.path("words"), "correct horse\n").unwrap();
-    place.with_key("key").run(&["key", "add", "--new-passphrase-file", "words"]).ok();
-    place.with_key("").run(&["snapshots", "--passphrase-file", "words"]).ok();
+    place.on("repo", "key").run(&["key", "add", "--new-passphrase-file", "words"]).ok();
+    place.on("repo", "").run(&["snapshots", "--passphrase-file", "words"]).ok();
 }
 
 #[test]
 fn an_export_brings_everything_back() {
-    let place = Place::new();
-    let admin = place.with_key("key");
+    let place = with_data();
+    let admin = place.on("repo", "key");
     admin.run(&["backup", "data"]).ok();
     std::fs::write(place.path("words"), "in the drawer\n").unwrap();
     admin.run(&["key", "export", "--out", "export", "--new-passphrase-file", "words"]).ok();
     admin.run(&["key", "export", "--out", "export", "--bare"]).failed(4, "export");
     let printed = admin.run(&["key", "export", "--bare"]).ok();
     std::fs::write(place.path("bare"), &printed).unwrap();
-    let import = |words: &[&str]| place.with_key("").run(words);
+    let import = |words: &[&str]| place.on("repo", "").run(words);
     import(&["key", "import", "export", "--passphrase-file", "words"]).failed(1, "is there and whole");
-    place.lose_rings();
+    lose_rings(&place);
     std::fs::remove_file(place.path("repo/repo.json")).unwrap();
     admin.run(&["snapshots"]).failed(5, "no repository");
     import(&["key", "import", "export", "--key-file", "key"]).failed(4, "no wrap");
@@ -95,9 +81,9 @@ fn an_export_brings_everything_back() {
     admin.run(&["verify"]).ok();
     import(&["verify", "--passphrase-file", "words"]).ok();
     // Bare, with a key that is made for it.
-    place.lose_rings();
+    lose_rings(&place);
     import(&["key", "import", "bare", "--key-file", "new.key"]).ok();
-    place.with_key("new.key").run(&["restore", "latest", "out"]).ok();
+    place.on("repo", "new.key").run(&["restore", "latest", "out"]).ok();
     assert_same(&place.path("data"), &place.path("out"));
     // What was rotated since is not given up for it.
     admin.run(&["key", "rotate"]).ok();
@@ -109,8 +95,8 @@ fn an_export_brings_everything_back() {
 
 #[test]
 fn a_damaged_copy_of_the_ring_is_told_and_mended() {
-    let place = Place::new();
-    let admin = place.with_key("key");
+    let place = with_data();
+    let admin = place.on("repo", "key");
     std::fs::write(place.path("repo/default/k/0000000001-a"), "rubbish").unwrap();
     let listed = admin.run(&["key", "list"]);
     assert_eq!(listed.code, Some(3), "{}", listed.stderr);
@@ -120,8 +106,8 @@ fn a_damaged_copy_of_the_ring_is_told_and_mended() {
 
 #[test]
 fn domains_have_keys_of_their_own() {
-    let place = Place::new();
-    let (first, second) = (place.with_key("key"), place.with_key("second.key"));
+    let place = with_data();
+    let (first, second) = (place.on("repo", "key"), place.on("repo", "second.key"));
     second.run(&["domain", "add", "second"]).ok();
     second.run(&["domain", "add", "second"]).failed(1, "already");
     let names: Vec<_> =

@@ -3,35 +3,9 @@
 use serde_json::Value;
 
 use crate::data::{assert_same, bytes_below, tree};
-use crate::process::{Holdfast, Ran};
-
-/// A repository with a key, and a volume.
-struct Place(tempfile::TempDir);
+use crate::place::Place;
 
 impl Place {
-    fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        place.run(&["init"]).ok();
-        place
-    }
-
-    fn path(&self, below: &str) -> std::path::PathBuf {
-        self.0.path().join(below)
-    }
-
-    fn holdfast(&self) -> Holdfast {
-        let repo = format!("file://{}", self.path("repo").display());
-        Holdfast::new(self.0.path()).with([("HOLDFAST_REPO", repo.as_str()), ("HOLDFAST_KEY_FILE", "key")])
-    }
-
-    fn run(&self, words: &[&str]) -> Ran {
-        self.holdfast().run(words)
-    }
-
-    fn json(&self, words: &[&str]) -> Value {
-        self.holdfast().json(words)
-    }
-
     /// A version of the volume, backed up; its id.
     fn version(&self, seed: u64) -> String {
         let _ = std::fs::remove_dir_all(self.path("data"));

@@ -13,6 +13,7 @@ mod maintenance;
 mod many;
 mod memory;
 mod outage;
+mod place;
 mod process;
 mod prompt;
 mod protection;

@@ -4,10 +4,10 @@ use proto::convert::{decode_result, decode_spec, encode_result, encode_spec};
 use proto::job::{Job, JobId};
 use repository::Result;
 use repository::env::Timestamp;
-use rusqlite::types::Type;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::Db;
+use super::rows::{self, Work};
 use crate::jobs::{Event, Record, State};
 use crate::limits::{JOBS_QUEUED_MAX, RUNS_KEPT_MAX};
 
@@ -43,7 +43,7 @@ impl Db {
             if active >= JOBS_QUEUED_MAX {
                 return Ok(Queued::Full);
             }
-            put(t, &record)?;
+            record.put(t)?;
             Ok(Queued::New)
         })
         .await
@@ -51,8 +51,8 @@ impl Db {
 
     /// Notes a job that an agent holds but the database does not know (it was deleted).
     pub(crate) async fn put_job_if_absent(&self, record: Record) -> Result<()> {
-        let work = move |t: &Transaction<'_>| match get(t, record.job.id)? {
-            None => put(t, &record),
+        let work = move |t: &Transaction<'_>| match rows::get::<Record>(t, record.job.id.0)? {
+            None => record.put(t),
             Some(_) => Ok(()),
         };
         self.call("take a job over", work).await
@@ -66,28 +66,17 @@ impl Db {
         event: Event,
         now: Timestamp,
     ) -> Result<Option<(Record, bool)>> {
-        self.call("change a job", move |t| {
-            let Some(mut record) = get(t, id)? else { return Ok(None) };
-            let applied = record.apply(event, now);
-            if applied {
-                put(t, &record)?;
-                if record.state.has_ended() {
-                    prune(t)?;
-                }
-            }
-            Ok(Some((record, applied)))
-        })
-        .await
+        self.call("change a job", move |t| rows::apply(t, id.0, event, now)).await
     }
 
     pub(crate) async fn job(&self, id: JobId) -> Result<Option<Record>> {
-        self.call("read a job", move |t| get(t, id)).await
+        self.call("read a job", move |t| rows::get(t, id.0)).await
     }
 
     /// All jobs that have not ended, oldest first.
     pub(crate) async fn active_jobs(&self) -> Result<Vec<Record>> {
         self.call("list active jobs", |t| {
-            select(t, &format!("SELECT {COLUMNS} FROM jobs WHERE {ACTIVE} ORDER BY queued, id"), [])
+            rows::select(t, &format!("SELECT {COLUMNS} FROM jobs WHERE {ACTIVE} ORDER BY queued, id"), [])
         })
         .await
     }
@@ -98,7 +87,7 @@ impl Db {
             let sql = format!(
                 "SELECT {COLUMNS} FROM jobs WHERE ?1 IS NULL OR volume = ?1 ORDER BY queued DESC, id LIMIT ?2"
             );
-            select(t, &sql, params![volume, limit])
+            rows::select(t, &sql, params![volume, limit])
         })
         .await
     }
@@ -119,77 +108,77 @@ impl Db {
     }
 }
 
-fn put(t: &Transaction<'_>, r: &Record) -> rusqlite::Result<()> {
-    let nanos = |t: Option<Timestamp>| t.map(|t| t.0);
-    t.execute(
-        "INSERT OR REPLACE INTO jobs (id, volume, spec, state, wanted_agent, agent, attempts, cancel_requested, queued,
-         offered, started, finished, not_before, result, given_to)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-        params![
-            r.job.id.0,
-            r.job.spec.volume(),
-            encode_spec(&r.job.spec),
-            r.state.name(),
-            r.wanted_agent,
-            r.agent,
-            r.attempts,
-            r.cancel_requested,
-            r.queued.0,
-            nanos(r.offered),
-            nanos(r.started),
-            nanos(r.finished),
-            r.not_before.0,
-            r.result.as_ref().map(encode_result),
-            // Ids of agents have no control characters.
-            r.given_to.join("\n"),
-        ],
-    )
-    .map(|_| ())
-}
+impl Work for Record {
+    type Event = Event;
+    const TABLE: &'static str = "jobs";
+    const COLUMNS: &'static str = COLUMNS;
 
-fn get(t: &Transaction<'_>, id: JobId) -> rusqlite::Result<Option<Record>> {
-    t.query_row(&format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1"), [id.0], parse).optional()
-}
-
-fn select(t: &Transaction<'_>, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<Vec<Record>> {
-    t.prepare(sql)?.query_map(params, parse)?.collect()
-}
-
-fn prune(t: &Transaction<'_>) -> rusqlite::Result<()> {
-    let sql = "DELETE FROM jobs WHERE finished IS NOT NULL AND id NOT IN
-               (SELECT id FROM jobs WHERE finished IS NOT NULL ORDER BY finished DESC LIMIT ?1)";
-    let count: u32 = t.query_row("SELECT count(*) FROM jobs WHERE finished IS NOT NULL", [], |r| r.get(0))?;
-    // A tenth of slack, so that not every end pays for sorting the log.
-    if count > RUNS_KEPT_MAX + RUNS_KEPT_MAX / 10 {
-        t.execute(sql, [RUNS_KEPT_MAX])?;
+    fn parse(r: &Row<'_>) -> rusqlite::Result<Self> {
+        let spec = decode_spec(&r.get::<_, Vec<u8>>(1)?).map_err(|e| rows::bad(1, &e))?;
+        let result = r.get::<_, Option<Vec<u8>>>(12)?.map(|b| decode_result(&b)).transpose();
+        let given_to: String = r.get(13)?;
+        Ok(Self {
+            job: Job { id: JobId(r.get(0)?), spec },
+            state: rows::state(r, 2)?,
+            wanted_agent: r.get(3)?,
+            agent: r.get(4)?,
+            attempts: r.get(5)?,
+            cancel_requested: r.get(6)?,
+            queued: Timestamp(r.get(7)?),
+            offered: rows::time(r, 8)?,
+            started: rows::time(r, 9)?,
+            finished: rows::time(r, 10)?,
+            not_before: Timestamp(r.get(11)?),
+            given_to: given_to.lines().map(str::to_owned).collect(),
+            result: result.map_err(|e| rows::bad(12, &e))?,
+        })
     }
-    Ok(())
-}
 
-fn parse(r: &Row<'_>) -> rusqlite::Result<Record> {
-    let bad = |column, kind, e: repository::Error| {
-        rusqlite::Error::FromSqlConversionFailure(column, kind, e.chain().into())
-    };
-    let state: String = r.get(2)?;
-    let state = State::find(&state)
-        .ok_or_else(|| rusqlite::Error::FromSqlConversionFailure(2, Type::Text, "not a state".into()))?;
-    let spec = decode_spec(&r.get::<_, Vec<u8>>(1)?).map_err(|e| bad(1, Type::Blob, e))?;
-    let result = r.get::<_, Option<Vec<u8>>>(12)?.map(|b| decode_result(&b)).transpose();
-    let given_to: String = r.get(13)?;
-    let time = |column| r.get::<_, Option<i64>>(column).map(|t| t.map(Timestamp));
-    Ok(Record {
-        job: Job { id: JobId(r.get(0)?), spec },
-        state,
-        wanted_agent: r.get(3)?,
-        agent: r.get(4)?,
-        attempts: r.get(5)?,
-        cancel_requested: r.get(6)?,
-        queued: Timestamp(r.get(7)?),
-        offered: time(8)?,
-        started: time(9)?,
-        finished: time(10)?,
-        not_before: Timestamp(r.get(11)?),
-        given_to: given_to.lines().map(str::to_owned).collect(),
-        result: result.map_err(|e| bad(12, Type::Blob, e))?,
-    })
+    fn put(&self, t: &Transaction<'_>) -> rusqlite::Result<()> {
+        let nanos = |t: Option<Timestamp>| t.map(|t| t.0);
+        t.execute(
+            "INSERT OR REPLACE INTO jobs (id, volume, spec, state, wanted_agent, agent, attempts, cancel_requested, queued,
+             offered, started, finished, not_before, result, given_to)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+            params![
+                self.job.id.0,
+                self.job.spec.volume(),
+                encode_spec(&self.job.spec),
+                self.state.name(),
+                self.wanted_agent,
+                self.agent,
+                self.attempts,
+                self.cancel_requested,
+                self.queued.0,
+                nanos(self.offered),
+                nanos(self.started),
+                nanos(self.finished),
+                self.not_before.0,
+                self.result.as_ref().map(encode_result),
+                // Ids of agents have no control characters.
+                self.given_to.join("\n"),
+            ],
+        )
+        .map(|_| ())
+    }
+
+    fn prune(t: &Transaction<'_>) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM jobs WHERE finished IS NOT NULL AND id NOT IN
+               (SELECT id FROM jobs WHERE finished IS NOT NULL ORDER BY finished DESC LIMIT ?1)";
+        let count: u32 =
+            t.query_row("SELECT count(*) FROM jobs WHERE finished IS NOT NULL", [], |r| r.get(0))?;
+        // A tenth of slack, so that not every end pays for sorting the log.
+        if count > RUNS_KEPT_MAX + RUNS_KEPT_MAX / 10 {
+            t.execute(sql, [RUNS_KEPT_MAX])?;
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event, now: Timestamp) -> bool {
+        self.apply(event, now)
+    }
+
+    fn state(&self) -> State {
+        self.state
+    }
 }

@@ -4,10 +4,10 @@ use proto::convert::{decode_task_result, decode_task_spec, encode_task_result, e
 use proto::task::{TaskId, TaskKind};
 use repository::Result;
 use repository::env::Timestamp;
-use rusqlite::types::Type;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::Db;
+use super::rows::{self, Work};
 use crate::jobs::State;
 use crate::limits::TASKS_KEPT_MAX;
 use crate::maintenance::Record;
@@ -31,11 +31,11 @@ impl Db {
     pub(crate) async fn put_task(&self, record: Record) -> Result<Queued> {
         self.call("queue a task", move |t| {
             let sql = format!("SELECT {COLUMNS} FROM tasks WHERE kind = ?1 AND {ACTIVE} LIMIT 1");
-            let found = t.query_row(&sql, [record.spec.kind().name()], parse).optional()?;
+            let found = t.query_row(&sql, [record.spec.kind().name()], Record::parse).optional()?;
             if let Some(found) = found {
                 return Ok(Queued::Exists(Box::new(found)));
             }
-            put(t, &record)?;
+            record.put(t)?;
             Ok(Queued::New)
         })
         .await
@@ -49,28 +49,17 @@ impl Db {
         event: Event,
         now: Timestamp,
     ) -> Result<Option<(Record, bool)>> {
-        self.call("change a task", move |t| {
-            let Some(mut record) = get(t, id)? else { return Ok(None) };
-            let applied = record.apply(event, now);
-            if applied {
-                put(t, &record)?;
-                if record.state.has_ended() {
-                    prune(t)?;
-                }
-            }
-            Ok(Some((record, applied)))
-        })
-        .await
+        self.call("change a task", move |t| rows::apply(t, id.0, event, now)).await
     }
 
     pub(crate) async fn task(&self, id: TaskId) -> Result<Option<Record>> {
-        self.call("read a task", move |t| get(t, id)).await
+        self.call("read a task", move |t| rows::get(t, id.0)).await
     }
 
     /// All tasks that have not ended, oldest first.
     pub(crate) async fn active_tasks(&self) -> Result<Vec<Record>> {
         self.call("list active tasks", |t| {
-            select(t, &format!("SELECT {COLUMNS} FROM tasks WHERE {ACTIVE} ORDER BY queued, id"), [])
+            rows::select(t, &format!("SELECT {COLUMNS} FROM tasks WHERE {ACTIVE} ORDER BY queued, id"), [])
         })
         .await
     }
@@ -78,7 +67,11 @@ impl Db {
     /// The newest tasks.
     pub(crate) async fn tasks(&self, limit: u32) -> Result<Vec<Record>> {
         self.call("list tasks", move |t| {
-            select(t, &format!("SELECT {COLUMNS} FROM tasks ORDER BY queued DESC, id LIMIT ?1"), [limit])
+            rows::select(
+                t,
+                &format!("SELECT {COLUMNS} FROM tasks ORDER BY queued DESC, id LIMIT ?1"),
+                [limit],
+            )
         })
         .await
     }
@@ -90,7 +83,7 @@ impl Db {
             let sql = format!(
                 "SELECT {COLUMNS}, max(finished) FROM tasks WHERE finished IS NOT NULL AND told = 0 GROUP BY kind"
             );
-            select(t, &sql, [])
+            rows::select(t, &sql, [])
         })
         .await
     }
@@ -111,70 +104,69 @@ impl Db {
     }
 }
 
-fn put(t: &Transaction<'_>, r: &Record) -> rusqlite::Result<()> {
-    let nanos = |t: Option<Timestamp>| t.map(|t| t.0);
-    t.execute(
-        "INSERT OR REPLACE INTO tasks (id, kind, spec, state, asked_by, reason, attempts, cancel_requested, queued, started,
-         finished, result, told) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        params![
-            r.id.0,
-            r.spec.kind().name(),
-            encode_task_spec(&r.spec),
-            r.state.name(),
-            r.by,
-            r.reason,
-            r.attempts,
-            r.cancel_requested,
-            r.queued.0,
-            nanos(r.started),
-            nanos(r.finished),
-            r.result.as_ref().map(encode_task_result),
-            r.spec.is_dry_run(),
-        ],
-    )
-    .map(|_| ())
-}
+impl Work for Record {
+    type Event = Event;
+    const TABLE: &'static str = "tasks";
+    const COLUMNS: &'static str = COLUMNS;
 
-fn get(t: &Transaction<'_>, id: TaskId) -> rusqlite::Result<Option<Record>> {
-    t.query_row(&format!("SELECT {COLUMNS} FROM tasks WHERE id = ?1"), [id.0], parse).optional()
-}
+    fn parse(r: &Row<'_>) -> rusqlite::Result<Self> {
+        let spec = decode_task_spec(&r.get::<_, Vec<u8>>(1)?).map_err(|e| rows::bad(1, &e))?;
+        let result = r.get::<_, Option<Vec<u8>>>(10)?.map(|b| decode_task_result(&b)).transpose();
+        Ok(Self {
+            id: TaskId(r.get(0)?),
+            spec,
+            state: rows::state(r, 2)?,
+            by: r.get(3)?,
+            reason: r.get(4)?,
+            attempts: r.get(5)?,
+            cancel_requested: r.get(6)?,
+            queued: Timestamp(r.get(7)?),
+            started: rows::time(r, 8)?,
+            finished: rows::time(r, 9)?,
+            result: result.map_err(|e| rows::bad(10, &e))?,
+        })
+    }
 
-fn select(t: &Transaction<'_>, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<Vec<Record>> {
-    t.prepare(sql)?.query_map(params, parse)?.collect()
-}
+    fn put(&self, t: &Transaction<'_>) -> rusqlite::Result<()> {
+        let nanos = |t: Option<Timestamp>| t.map(|t| t.0);
+        t.execute(
+            "INSERT OR REPLACE INTO tasks (id, kind, spec, state, asked_by, reason, attempts, cancel_requested, queued, started,
+             finished, result, told) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            params![
+                self.id.0,
+                self.spec.kind().name(),
+                encode_task_spec(&self.spec),
+                self.state.name(),
+                self.by,
+                self.reason,
+                self.attempts,
+                self.cancel_requested,
+                self.queued.0,
+                nanos(self.started),
+                nanos(self.finished),
+                self.result.as_ref().map(encode_task_result),
+                self.spec.is_dry_run(),
+            ],
+        )
+        .map(|_| ())
+    }
 
-/// The last one of each kind stays, however old: the schedule counts from it.
-fn prune(t: &Transaction<'_>) -> rusqlite::Result<()> {
-    let sql = "DELETE FROM tasks WHERE finished IS NOT NULL
+    /// The last one of each kind stays, however old: the schedule counts from it.
+    fn prune(t: &Transaction<'_>) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM tasks WHERE finished IS NOT NULL
                AND id NOT IN (SELECT id FROM tasks WHERE finished IS NOT NULL ORDER BY finished DESC LIMIT ?1)
                AND id NOT IN (SELECT id FROM (SELECT id, max(finished) FROM tasks
                               WHERE finished IS NOT NULL AND told = 0 GROUP BY kind))";
-    t.execute(sql, [TASKS_KEPT_MAX]).map(|_| ())
-}
+        t.execute(sql, [TASKS_KEPT_MAX]).map(|_| ())
+    }
 
-fn parse(r: &Row<'_>) -> rusqlite::Result<Record> {
-    let bad = |column, e: repository::Error| {
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, e.chain().into())
-    };
-    let state: String = r.get(2)?;
-    let state = State::find(&state)
-        .ok_or_else(|| rusqlite::Error::FromSqlConversionFailure(2, Type::Text, "not a state".into()))?;
-    let spec = decode_task_spec(&r.get::<_, Vec<u8>>(1)?).map_err(|e| bad(1, e))?;
-    let result = r.get::<_, Option<Vec<u8>>>(10)?.map(|b| decode_task_result(&b)).transpose();
-    let time = |column| r.get::<_, Option<i64>>(column).map(|t| t.map(Timestamp));
-    Ok(Record {
-        id: TaskId(r.get(0)?),
-        spec,
-        state,
-        by: r.get(3)?,
-        reason: r.get(4)?,
-        attempts: r.get(5)?,
-        cancel_requested: r.get(6)?,
-        queued: Timestamp(r.get(7)?),
-        started: time(8)?,
-        finished: time(9)?,
-        result: result.map_err(|e| bad(10, e))?,
-    })
+    fn happen(&mut self, event: Event, now: Timestamp) -> bool {
+        self.apply(event, now)
+    }
+
+    fn state(&self) -> State {
+        self.state
+    }
 }
 
 #[cfg(test)]

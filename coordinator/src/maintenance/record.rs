@@ -130,11 +130,7 @@ impl Record {
     }
 
     fn end(&mut self, result: TaskResult, now: Timestamp) {
-        self.state = match &result.failure {
-            None => State::Done,
-            Some(f) if f.kind == ErrorKind::Cancelled => State::Cancelled,
-            Some(_) => State::Failed,
-        };
+        self.state = State::of_end(result.failure.as_ref());
         self.finished = Some(now);
         self.result = Some(result);
     }

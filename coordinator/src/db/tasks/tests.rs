@@ -72,9 +72,9 @@ async fn the_log_has_an_end() {
             let spec = TaskSpec::Gc(GcSpec::default());
             let mut record = Record::new(TaskId(id), spec, String::new(), String::new(), at);
             assert!(record.apply(Event::Cancel, at));
-            put(t, &record)?;
+            record.put(t)?;
         }
-        prune(t)
+        Record::prune(t)
     };
     db.call("fill the log", fill).await.unwrap();
     let kept = db.tasks(many * 2).await.unwrap();
