@@ -1,9 +1,10 @@
 //! The golden repository: stored bytes that were written once and must stay readable (docs/format.md).
 //!
-//! `testdata/golden-v0/` holds a small repository, its credentials, and `expected.txt`, which says in plain text what
-//! the sources of its two snapshots were, as the file system told it and not as the engine did. It is never edited: a
-//! changed format gets a new folder. `make_golden` makes one where there is none, as root, for the sake of owners and
-//! devices: `cargo test -p repository make_golden -- --ignored`.
+//! `testdata/golden-v1/` holds a small repository with an object of every kind, its credentials, `expected.txt`, which says in
+//! plain text what the sources of its snapshots were, as the file system told it and not as the engine did, and
+//! `records.txt`, which says what its records say. It is never edited: a changed format gets a new folder. `make_golden`
+//! makes one where there is none, as root, for the sake of owners and devices: `cargo test -p repository make_golden --
+//! --ignored`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,6 +20,9 @@ use crate::ops::snapshots::Snapshot;
 use crate::store::{Effect, Fault, FaultPlan, FaultStore, FileStore, StoreErrorKind};
 
 mod damage;
+mod life;
+mod make;
+mod records;
 mod tree;
 
 /// What each line of `expected.txt` says of one entry.
@@ -27,7 +31,7 @@ const COLUMNS: &str = "path kind mode owner mtime size links detail attributes";
 const DETAIL_BYTES_MAX: usize = 100;
 
 fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../testdata/golden-v0")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../testdata/golden-v1")
 }
 
 /// Lines by path.
@@ -218,39 +222,15 @@ async fn the_golden_repository_opens_by_passphrase_too() {
     let store = read_only();
     let passphrase = Credential::read_passphrase_file(&folder().join("passphrase")).unwrap();
     let repo = open_with(Arc::clone(&store), passphrase).await.unwrap();
-    assert_eq!(snapshots::list(&repo).await.unwrap().0.len(), 2);
+    assert_eq!(snapshots::list(&repo).await.unwrap().0.len(), expected().len());
     let wrong = open_with(store, Credential::KeyFile(zeroize::Zeroizing::new([7; 32]))).await.unwrap_err();
     assert_eq!(wrong.kind(), crate::ErrorKind::Key, "{}", wrong.chain());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "makes the fixture that the other tests read"]
-async fn make_golden() {
-    let folder = folder();
-    fs::create_dir_all(folder.parent().unwrap()).unwrap();
-    fs::create_dir(&folder).expect("a golden repository is never made again in the same folder");
-    let key_file = Credential::create_key_file(&folder.join("key-file"), &env()).unwrap();
-    fs::write(folder.join("passphrase"), "four golden words here\n").unwrap();
-    let passphrase = Credential::read_passphrase_file(&folder.join("passphrase")).unwrap();
-    let store: Arc<dyn Store> = Arc::new(FileStore::create(&folder.join("repo"), &env()).unwrap());
-    let domain = DomainName::default_domain();
-    let options = init::InitOptions { domain, credentials: vec![key_file, passphrase] };
-    init::init(Arc::clone(&store), options, &env()).await.unwrap();
-    let repo = open_with(store, self::key_file()).await.unwrap();
-    // The manifest holds this path.
-    let volume = PathBuf::from("/var/tmp/holdfast-golden/volume");
-    fs::create_dir_all(&volume).unwrap();
-    let mut text = format!("# {COLUMNS}\n");
-    for step in [tree::make, tree::change] {
-        step(&volume);
-        let request = BackupRequest { tags: vec!["golden".to_owned()], ..request(&volume) };
-        let report = backup(&repo, request, None, &Task::default()).await.unwrap();
-        assert_eq!(report.problems, Problems::default());
-        writeln!(text, "snapshot {}", report.snapshot.id).unwrap();
-        for (path, rest) in lines_of_folder(&volume) {
-            writeln!(text, "{path} {rest}").unwrap();
-        }
-    }
-    fs::write(folder.join("expected.txt"), text).unwrap();
-    fs::remove_dir_all("/var/tmp/holdfast-golden").unwrap();
+async fn the_golden_records_say_what_they_said() {
+    let repo = open_with(read_only(), key_file()).await.unwrap();
+    let said = fs::read_to_string(folder().join("records.txt")).unwrap();
+    let says = records::lines(&repo).await;
+    assert_eq!(says, said.lines().collect::<Vec<_>>());
 }

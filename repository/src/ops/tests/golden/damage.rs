@@ -1,11 +1,16 @@
 //! One wrong byte anywhere in the golden repository: it is named, or it changes nothing that is read.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream;
 
 use super::*;
 use crate::ErrorKind;
+use crate::ids::{PackId, Place};
+use crate::manifest::summary;
+use crate::session::Relocations;
 use crate::store::Key;
 
 /// Positions tried in each object, beside its first and its last byte, and its end.
@@ -111,6 +116,22 @@ async fn read_all(store: Arc<dyn Store>, dir: &Path, context: &str) -> Seen {
     seen
 }
 
+/// Packs that some snapshot needs, as they are named today.
+async fn needed_packs() -> HashSet<PackId> {
+    let repo = open_with(read_only(), key_file()).await.unwrap();
+    let moved = Relocations::load_newest(&repo.objects()).await.unwrap();
+    let mut packs = HashSet::new();
+    for snapshot in snapshots::list(&repo).await.unwrap().0 {
+        let summary = &snapshot.manifest.summary;
+        packs.extend(summary.pieces().iter().map(|p| moved.resolve(p.place).pack));
+        for needed in summary::load(summary, &*repo.reader()).await.unwrap() {
+            let pack = needed.pack.id;
+            packs.extend(needed.ordinals.iter().map(|ordinal| moved.resolve(Place { pack, ordinal }).pack));
+        }
+    }
+    packs
+}
+
 /// Stores the objects with one byte changed, or missing at the end, and reads all. True if the damage was noticed.
 async fn try_one(objects: &[(Key, Bytes)], damaged: &Key, at: usize) -> bool {
     let store: Arc<dyn Store> = Arc::new(RemoteStore::memory());
@@ -147,6 +168,9 @@ fn letter_of(key: &Key) -> char {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_wrong_byte_is_named_or_changes_nothing() {
     let objects = objects().await;
+    let forgotten: Vec<&str> =
+        objects.iter().filter(|(k, _)| letter_of(k) == 'f').map(|(k, _)| k.name()).collect();
+    let needed: Vec<String> = needed_packs().await.iter().map(ToString::to_string).collect();
     let places = |(key, bytes): &'_ (Key, Bytes)| {
         positions(key, bytes.len()).into_iter().map(|at| (key.clone(), at)).collect::<Vec<_>>()
     };
@@ -158,10 +182,13 @@ async fn one_wrong_byte_is_named_or_changes_nothing() {
     let tried: Vec<_> = tried.buffer_unordered(TRIES_AT_ONCE).collect().await;
     for (noticed, damaged, at) in tried {
         match letter_of(&damaged) {
+            // Nobody reads the outcome of a forgotten one, before it is to come back.
+            'm' if forgotten.contains(&damaged.name()) => assert!(!noticed, "{damaged} byte {at}"),
+            'p' if !needed.iter().any(|p| p == damaged.name()) => assert!(!noticed, "{damaged} byte {at}"),
             // Every byte of these counts; of `repo.json` all but spaces, and of wraps only the one that is used.
             'm' | 'p' => assert!(noticed, "{damaged} byte {at} is wrong, and nothing was said"),
-            // Only writers read these, and deltas are hints.
-            'i' | 's' => assert!(!noticed, "{damaged} byte {at} is no reader's business"),
+            // Only writers and collectors read these, and the index is a hint.
+            'i' | 'x' | 's' | 'f' => assert!(!noticed, "{damaged} byte {at} is no reader's business"),
             _ => {}
         }
     }
