@@ -176,3 +176,35 @@ fn lost_gc_records_lose_no_snapshot() {
     place.run(&["verify"]).ok();
     place.check_restores(&latest);
 }
+
+/// What operations.md and keys.md promise together: of all that can be lost beside packs and outcomes, nothing is needed.
+#[test]
+fn the_bucket_and_an_export_suffice() {
+    let place = with_data();
+    let id = place.back_up();
+    std::fs::write(place.path("words"), "in the drawer\n").unwrap();
+    place.run(&["key", "export", "--out", "export", "--new-passphrase-file", "words"]).ok();
+    // The machines with their caches, keys and coordinator; then the index, the wraps, and what describes the repository.
+    place.forget_caches();
+    std::fs::remove_file(place.path("key")).unwrap();
+    for kind in ["i", "x", "k", "s", "a"] {
+        let _ = std::fs::remove_dir_all(place.path("repo/default").join(kind));
+    }
+    std::fs::remove_file(place.path("repo/repo.json")).unwrap();
+    let drawer = place.on("repo", "");
+    drawer.run(&["snapshots", "--passphrase-file", "words"]).failed(5, "no repository");
+    drawer.run(&["key", "import", "export", "--passphrase-file", "words"]).ok();
+    drawer.run(&["key", "generate", "key"]).ok();
+    let recipient = place.json(&["key", "recipient"])["recipient"].as_str().unwrap().to_owned();
+    drawer.run(&["key", "add", "--passphrase-file", "words", "--recipient", &recipient]).ok();
+    place.run(&["verify"]).ok();
+    place.check_restores(&id);
+    place.run(&["repair", "index"]).ok();
+    let again = place.json(&["backup", "data", "--volume", "another"]);
+    assert_eq!(again[0]["figures"]["blobs_new"], 0, "{again}");
+    assert_eq!(place.json(&["gc", "--fence-after", "0s"])["done"], true);
+    place.check_restores(&id);
+    let audit = place.json(&["audit", "--kind", "keys"]);
+    let told: Vec<_> = audit.as_array().unwrap().iter().map(|r| r["detail"]["text"].to_string()).collect();
+    assert!(told.iter().any(|t| t.contains("brought the keys back")), "{audit}");
+}
