@@ -137,7 +137,11 @@ pub async fn open(
     let Some(stored) = found.whole else {
         return Err(match found.damaged.first() {
             None => {
-                Error::new(ErrorKind::NotFound, format!("the repository has no keys for domain {domain}"))
+                let what = format!(
+                    "the repository has no keys for domain {domain}: if they are lost, `holdfast key import` brings them \
+                     back; a new domain begins with `holdfast domain add {domain}`"
+                );
+                Error::new(ErrorKind::Key, what)
             }
             Some(version) => {
                 let what = format!(

@@ -269,7 +269,7 @@ async fn keys_come_back_from_an_export_when_every_ring_is_lost() {
     for copy in ['a', 'b'] {
         place.store.delete(&place.layout.ring(1, copy)).await.unwrap();
     }
-    assert_eq!(kind(place.open(key_file(1)).await), ErrorKind::NotFound);
+    assert_eq!(kind(place.open(key_file(1)).await), ErrorKind::Key);
     let new = access(&Credential::passphrase("new"), Role::Full, "imported");
     assert_eq!(restore(false, Some(new)).await.unwrap().version, 2);
     let again = place.open(Credential::passphrase("new")).await.unwrap();

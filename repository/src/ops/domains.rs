@@ -58,8 +58,7 @@ pub async fn list(store: &dyn Store) -> Result<Vec<DomainName>> {
     loop {
         let listed = store.list("", after.as_ref()).try_next().await;
         let Some(object) = listed.map_err(|e| store_error("list domains", e))? else { return Ok(domains) };
-        let (first, rest) = object.key.as_str().split_once('/').unwrap_or((object.key.as_str(), ""));
-        let domain = first.parse::<DomainName>().ok().filter(|_| is_domains(rest));
+        let domain = of(&object.key);
         // `~` would sort behind all that a key may hold; `zzzz` behind every letter's folder.
         after = match domain {
             Some(domain) => {
@@ -72,8 +71,10 @@ pub async fn list(store: &dyn Store) -> Result<Vec<DomainName>> {
     }
 }
 
-/// Whether this is what lies in a domain's folder: a letter's folder.
-fn is_domains(rest: &str) -> bool {
+/// The domain that an object belongs to, by its key: below the domain's folder lie folders of one letter.
+pub(super) fn of(key: &Key) -> Option<DomainName> {
+    let (first, rest) = key.as_str().split_once('/')?;
     let mut letters = rest.chars();
-    letters.next().is_some_and(|c| c.is_ascii_lowercase()) && letters.next() == Some('/')
+    let is_letters = letters.next().is_some_and(|c| c.is_ascii_lowercase()) && letters.next() == Some('/');
+    first.parse().ok().filter(|_| is_letters)
 }

@@ -27,19 +27,36 @@ pub struct InitOptions {
     pub credentials: Vec<Credential>,
 }
 
-/// Creates the repository. Refuses a store that already holds one.
+/// Creates the repository. Refuses a store that already holds one, or what is left of one.
 pub async fn init(store: Arc<dyn Store>, options: InitOptions, env: &Env) -> Result<RepoId> {
     let exists = || Error::new(ErrorKind::Refused, "there is a repository here already");
     let id = match store.get(&Layout::repo_json()).await {
         Ok(description) if is_alone(&*store).await? => Description::parse(&description)?,
         Ok(_) => return Err(exists()),
         Err(e) if e.kind == StoreErrorKind::NotFound => {
+            refuse_nameless(&*store).await?;
             describe(&*store, RepoId(env.random())).await?.ok_or_else(exists)?
         }
         Err(e) => return Err(store_error("look for repo.json", e)),
     };
     domains::create((&store, id), options, env).await?;
     Ok(id)
+}
+
+/// What lies under no name any more would be read by nobody, ever, once another name is there.
+async fn refuse_nameless(store: &dyn Store) -> Result<()> {
+    let mut listed = store.list("", None);
+    while let Some(object) = listed.try_next().await.map_err(|e| store_error("list", e))? {
+        if let Some(domain) = domains::of(&object.key) {
+            let what = format!(
+                "there is no repo.json here, but {} of domain {domain}: if a repository has lost it, `holdfast key \
+                 import` brings it back",
+                object.key
+            );
+            return Err(Error::new(ErrorKind::Refused, what));
+        }
+    }
+    Ok(())
 }
 
 /// Whether `repo.json` is all that there is.

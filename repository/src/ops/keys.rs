@@ -147,15 +147,15 @@ pub async fn import(
     replace: bool,
     env: &Env,
 ) -> Result<(Changed, bool)> {
-    match read_id(&**store).await {
-        Ok(id) if id == export.repo() => {}
+    let nameless = match read_id(&**store).await {
+        Ok(id) if id == export.repo() => false,
         Ok(id) => {
             let what = format!("the export is of repository {}, this is {id}", export.repo());
             return Err(Error::new(ErrorKind::Refused, what));
         }
-        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        Err(e) if e.kind() == ErrorKind::NotFound => true,
         Err(e) => return Err(e),
-    }
+    };
     let (layout, repo, with) = (Layout::new(export.domain().clone()), export.repo(), env.clone());
     let open = move || -> std::result::Result<_, KeyError> {
         let keys = export.open(Some(&credential))?;
@@ -169,7 +169,7 @@ pub async fn import(
     let opened = opened.context(ErrorKind::Internal, || "open the export".to_owned())?;
     let (keys, access, credential) = opened.context(ErrorKind::Key, || "open the export".to_owned())?;
     let changed = stored::restore((&**store, &layout), &keys, (access, replace), env).await?;
-    let described = describe(&**store, repo).await?.is_some();
+    let described = nameless && describe(&**store, repo).await?.is_some();
     let domain = layout.domain().clone();
     let options = OpenOptions { domain, credential, cache_dir: None, remote: false, cpu_threads: 1 };
     let repo = Repository::open(Arc::clone(store), options, env.clone()).await?;

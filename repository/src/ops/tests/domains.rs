@@ -136,3 +136,25 @@ async fn an_init_that_died_is_finished_by_the_next() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_of_a_repository_is_not_begun_anew() {
+    let w = world().await;
+    fs::write(w.volume().join("f"), noise(1, 5000)).unwrap();
+    w.back_up().await;
+    let store = Arc::clone(&w.repo.store);
+    let options = || init::InitOptions { domain: DomainName::default_domain(), credentials: vec![key(8)] };
+    store.delete(&crate::layout::Layout::repo_json()).await.unwrap();
+    for copy in ['a', 'b'] {
+        store.delete(&w.repo.layout.ring(1, copy)).await.unwrap();
+    }
+    let refused = init::init(Arc::clone(&store), options(), &env()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert!(refused.to_string().contains("of domain default: if a repository has lost it"), "{refused}");
+    // Neither is what somebody else has in the bucket in the way, nor objects that are no domain's.
+    let shared: Arc<dyn Store> = Arc::new(RemoteStore::memory());
+    for foreign in ["notes.txt", "photos/2026/a.jpg"] {
+        shared.put_new(&Key::new(foreign).unwrap(), bytes::Bytes::new()).await.unwrap();
+    }
+    init::init(shared, options(), &env()).await.unwrap();
+}
