@@ -16,6 +16,9 @@ pub mod v1 {
 /// The encoded descriptors of all files, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+/// The header of a call, or of an agent's stream, that says which domain it is about. Without it, the only one.
+pub const DOMAIN_KEY: &str = "holdfast-domain";
+
 /// No message is larger, in either direction.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 

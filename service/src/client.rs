@@ -7,22 +7,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use proto::DOMAIN_KEY;
 use repository::error::Context as _;
+use repository::ids::DomainName;
 use repository::{Error, ErrorKind, Result};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Request, Status};
 
 use crate::reload::{Follow, Reloads, Watched};
 use crate::tls::ClientFiles;
 use crate::token::Bearer;
 
-/// A connection that presents the token.
-pub type Connection = InterceptedService<Channel, Bearer>;
+/// A connection that presents the token, and says which domain it is about.
+pub type Connection = InterceptedService<Channel, Caller>;
 
 /// How long connecting may take.
 const CONNECT_SECONDS: u64 = 10;
@@ -40,6 +45,8 @@ pub struct Target {
     pub tls: ClientFiles,
     /// `http` also to other machines: token and data can then be read on the way.
     pub allow_plaintext: bool,
+    /// The domain that calls are about; `None` for the coordinator's only one.
+    pub domain: Option<DomainName>,
 }
 
 impl Target {
@@ -65,7 +72,7 @@ impl Target {
         let tls = self.url.starts_with("https:").then(|| self.tls.watch(reloads)).transpose();
         let tls = tls.map_err(|e| e.context(what()))?;
         let bearer = Bearer::watch(self.token_file.as_ref(), reloads).map_err(|e| e.context(what()))?;
-        Ok(Dialer { url: self.url.clone(), tls, bearer })
+        Ok(Dialer { url: self.url.clone(), tls, caller: Caller::new(bearer, self.domain.as_ref())? })
     }
 
     /// A connection by the files as they are now.
@@ -79,7 +86,32 @@ impl Target {
 pub struct Dialer {
     url: String,
     tls: Option<Watched<ClientConfig>>,
+    caller: Caller,
+}
+
+/// Puts what a caller has to say of itself onto every call.
+#[derive(Clone, Debug)]
+pub struct Caller {
     bearer: Bearer,
+    domain: Option<MetadataValue<Ascii>>,
+}
+
+impl Caller {
+    fn new(bearer: Bearer, domain: Option<&DomainName>) -> Result<Self> {
+        let value = |d: &DomainName| MetadataValue::try_from(d.as_str());
+        let domain = domain.map(value).transpose();
+        Ok(Self { bearer, domain: domain.context(ErrorKind::Input, || "domain".to_owned())? })
+    }
+}
+
+impl Interceptor for Caller {
+    fn call(&mut self, request: Request<()>) -> std::result::Result<Request<()>, Status> {
+        let mut request = self.bearer.call(request)?;
+        if let Some(domain) = &self.domain {
+            request.metadata_mut().insert(DOMAIN_KEY, domain.clone());
+        }
+        Ok(request)
+    }
 }
 
 impl Dialer {
@@ -89,11 +121,16 @@ impl Dialer {
         &self.url
     }
 
+    /// The same coordinator, about this domain. The files are followed once for all of them.
+    pub fn about(&self, domain: &DomainName) -> Result<Self> {
+        Ok(Self { caller: Caller::new(self.caller.bearer.clone(), Some(domain))?, ..self.clone() })
+    }
+
     /// What follows the files.
     #[must_use]
     pub fn follow(&self) -> Vec<Arc<dyn Follow>> {
         let tls = self.tls.clone().map(|w| Arc::new(w) as Arc<dyn Follow>);
-        tls.into_iter().chain(self.bearer.follow()).collect()
+        tls.into_iter().chain(self.caller.bearer.follow()).collect()
     }
 
     /// A connection that opens at its first call, and again when it was lost.
@@ -118,7 +155,7 @@ impl Dialer {
                 endpoint.origin(origin).connect_with_connector_lazy(tower::service_fn(connect))
             }
         };
-        Ok(InterceptedService::new(channel, self.bearer.clone()))
+        Ok(InterceptedService::new(channel, self.caller.clone()))
     }
 }
 

@@ -38,12 +38,23 @@ pub fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
 /// What both servers have in their configuration, validated.
 #[derive(Clone, Debug)]
 pub struct Shared {
-    /// The repository.
-    pub repository: Settings,
+    /// The repository, once for each domain, in the order of the list; exactly one without a list.
+    pub repositories: Vec<Settings>,
     /// Metrics and health.
     pub http_listen: SocketAddr,
     /// Folder for what must outlive the process, as far as it can.
     pub state_dir: PathBuf,
+}
+
+/// What each of several domains has of its own in both servers.
+#[derive(Clone, Debug, Default)]
+pub struct DomainKey {
+    /// Its name.
+    pub name: String,
+    /// What opens its keys: one of the two.
+    pub passphrase_file: Option<PathBuf>,
+    /// What opens its keys: one of the two.
+    pub key_file: Option<PathBuf>,
 }
 
 /// What both servers have in their configuration, as given.
@@ -68,11 +79,18 @@ pub struct SharedLayer {
 }
 
 impl SharedLayer {
-    /// Checks all of it; what is wrong is added to `wrong`. `None` only if something was.
-    pub fn validate(self, http_port: u16, wrong: &mut Vec<String>) -> Option<Shared> {
-        let domain = self.domain.as_deref().map(str::parse).transpose();
-        let domain = domain.map_err(|e| wrong.push(format!("domain: {e}"))).ok();
-        let key = KeyFrom::one_of(self.passphrase_file, self.key_file).map_err(|e| wrong.push(e)).ok();
+    /// Checks all of it; what is wrong is added to `wrong`. `None` only if something was. With `domains` each of them
+    /// brings its own name and key.
+    pub fn validate(
+        mut self,
+        http_port: u16,
+        domains: Option<Vec<DomainKey>>,
+        wrong: &mut Vec<String>,
+    ) -> Option<Shared> {
+        let opened = match domains {
+            None => self.take_domain(wrong).map(|one| vec![one]),
+            Some(list) => self.check_list(list, wrong),
+        };
         if self.repo.as_ref().is_none_or(String::is_empty) {
             wrong.push("repo is missing: the URL of the repository's store".to_owned());
         }
@@ -82,19 +100,69 @@ impl SharedLayer {
         if self.cpu_threads.is_some_and(|n| n > CPU_THREADS_MAX) {
             wrong.push(format!("cpu_threads must be at most {CPU_THREADS_MAX}"));
         }
+        let url = self.repo?;
+        let settings = |(domain, key)| Settings {
+            url: url.clone(),
+            domain,
+            key,
+            cache_dir: self.cache_dir.clone(),
+            cpu_threads: self.cpu_threads.unwrap_or(0),
+        };
         Some(Shared {
-            repository: Settings {
-                url: self.repo?,
-                domain: domain?.unwrap_or_else(DomainName::default_domain),
-                key: key?,
-                cache_dir: self.cache_dir,
-                cpu_threads: self.cpu_threads.unwrap_or(0),
-            },
+            repositories: opened?.into_iter().map(settings).collect(),
             http_listen: self.http_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], http_port))),
             state_dir: self.state_dir?,
         })
     }
+
+    /// The only domain.
+    fn take_domain(&mut self, wrong: &mut Vec<String>) -> Option<(DomainName, KeyFrom)> {
+        let domain = self.domain.as_deref().map(str::parse).transpose();
+        let domain = domain.map_err(|e| wrong.push(format!("domain: {e}"))).ok();
+        let key = KeyFrom::one_of(self.passphrase_file.take(), self.key_file.take());
+        let key = key.map_err(|e| wrong.push(e)).ok();
+        Some((domain?.unwrap_or_else(DomainName::default_domain), key?))
+    }
+
+    /// A key at the top would be everybody's: that is what domains are against.
+    fn check_list(
+        &self,
+        list: Vec<DomainKey>,
+        wrong: &mut Vec<String>,
+    ) -> Option<Vec<(DomainName, KeyFrom)>> {
+        let before = wrong.len();
+        let top = [
+            ("domain", self.domain.is_some()),
+            ("passphrase_file", self.passphrase_file.is_some()),
+            ("key_file", self.key_file.is_some()),
+        ];
+        for (name, _) in top.into_iter().filter(|(_, given)| *given) {
+            wrong.push(format!("{name} and domains exclude each other: each domain has its own"));
+        }
+        if list.is_empty() || list.len() > DOMAINS_MAX {
+            wrong.push(format!("domains: {} of them; 1 to {DOMAINS_MAX} are allowed", list.len()));
+        }
+        let mut out: Vec<(DomainName, KeyFrom)> = Vec::new();
+        for DomainKey { name, passphrase_file, key_file } in list {
+            let key = KeyFrom::one_of(passphrase_file, key_file);
+            match (name.parse::<DomainName>(), key) {
+                (Ok(domain), Ok(_)) if out.iter().any(|(known, _)| *known == domain) => {
+                    wrong.push(format!("domain {name} is configured twice"));
+                }
+                (Ok(_), Ok(key)) if out.iter().any(|(_, known)| *known == key) => {
+                    wrong.push(format!("domain {name}: its key file is another domain's, too"));
+                }
+                (Ok(domain), Ok(key)) => out.push((domain, key)),
+                (Err(e), _) => wrong.push(format!("domain {name:?}: {e}")),
+                (_, Err(e)) => wrong.push(format!("domain {name}: {e}")),
+            }
+        }
+        (wrong.len() == before).then_some(out)
+    }
 }
+
+/// Domains that one process serves: each has tasks, a database or a stream of its own.
+pub const DOMAINS_MAX: usize = 64;
 
 /// More threads than any machine has cores for.
 const CPU_THREADS_MAX: usize = 1024;

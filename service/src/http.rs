@@ -1,6 +1,7 @@
 //! The HTTP listener beside each server: `/metrics`, `/healthz` (the process turns) and `/readyz` (it can work).
 
-use std::fmt;
+use std::collections::HashMap;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,14 +22,26 @@ const CONNECTIONS_MAX: usize = 64;
 /// A connection over which nothing comes for this long is closed; longer than monitors usually wait between two looks.
 const IDLE_SECONDS: u64 = 90;
 
-/// Says whether the server can do its work now, or why not.
-pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// Says whether the server can do its work now (and which part of it can't be done), or why not.
+pub type Ready = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
+
+/// Puts the words of several domains together: ready while one of them is, and those that are not are named with the reason.
+pub fn ready_of(domains: impl IntoIterator<Item = (String, Result<(), String>)>) -> Result<String, String> {
+    let (mut ready, mut not) = (0, Vec::new());
+    for (name, judged) in domains {
+        match judged {
+            Ok(()) => ready += 1,
+            Err(why) => not.push(format!("domain {name} is not ready: {why}")),
+        }
+    }
+    let text = if not.is_empty() { "ok".to_owned() } else { not.join("\n") };
+    if ready > 0 { Ok(text) } else { Err(text) }
+}
 
 /// What is served.
-#[derive(Clone)]
 pub struct Pages {
-    /// All metrics.
-    pub registry: Arc<Registry>,
+    /// All metrics; a metric may be in several, with other labels.
+    pub registries: Vec<Registry>,
     /// For `/readyz`.
     pub ready: Ready,
 }
@@ -64,25 +77,60 @@ impl Http {
             .route("/metrics", get(metrics))
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(readyz))
-            .with_state(pages);
+            .with_state(Arc::new(pages));
         let stop = shutdown.clone().cancelled_owned();
         let served = axum::serve(listener, app).with_graceful_shutdown(stop).await;
         served.inspect_err(|_| shutdown.cancel()).context("serve HTTP")
     }
 }
 
-async fn metrics(State(pages): State<Pages>) -> Response {
-    let mut out = String::new();
-    if prometheus_client::encoding::text::encode(&mut out, &pages.registry).is_err() {
+async fn metrics(State(pages): State<Arc<Pages>>) -> Response {
+    let Ok(out) = page(&pages.registries) else {
         return (StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be encoded\n").into_response();
-    }
+    };
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], out).into_response()
 }
 
-async fn readyz(State(pages): State<Pages>) -> Response {
+/// One page of all registries. A metric that several of them have is described once, above the samples of all: the
+/// format allows no other way.
+fn page(registries: &[Registry]) -> Result<String, fmt::Error> {
+    let mut families: Vec<(String, String)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for registry in registries {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, registry)?;
+        let (mut now, mut known) = (0, false);
+        let mut described = String::new();
+        for line in text.lines().filter(|l| *l != "# EOF") {
+            let name = line.strip_prefix("# ").and_then(|l| l.split(' ').nth(1));
+            if let Some(name) = name.filter(|name| *name != described) {
+                known = places.contains_key(name);
+                now = *places.entry(name.to_owned()).or_insert(families.len());
+                if !known {
+                    families.push(Default::default());
+                }
+                described = name.to_owned();
+            }
+            let Some((head, samples)) = families.get_mut(now) else { continue };
+            match name {
+                Some(_) if known => {}
+                Some(_) => writeln!(head, "{line}")?,
+                None => writeln!(samples, "{line}")?,
+            }
+        }
+    }
+    let mut out: String = families.into_iter().flat_map(|(head, samples)| [head, samples]).collect();
+    out.push_str("# EOF\n");
+    Ok(out)
+}
+
+async fn readyz(State(pages): State<Arc<Pages>>) -> Response {
     match (pages.ready)() {
-        Ok(()) => "ok\n".into_response(),
+        Ok(text) => format!("{text}\n").into_response(),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests;

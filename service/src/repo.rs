@@ -8,8 +8,8 @@ use repository::error::Context as _;
 use repository::ids::DomainName;
 use repository::index::{LocalIndex, LocalOptions};
 use repository::keys::Credential;
-use repository::ops::{OpenOptions, Repository};
-use repository::store::{self, Counts, StoreOptions};
+use repository::ops::{OpenOptions, Repository, Sharing};
+use repository::store::{self, Counts, Store, StoreOptions};
 
 use repository::{ErrorKind, Result};
 
@@ -70,6 +70,12 @@ pub enum Probe {
 impl Settings {
     /// Opens the store and the repository in it. Requests are counted in `counts`.
     pub async fn open(&self, counts: Arc<Counts>, probe: Probe, env: &Env) -> Result<Arc<Repository>> {
+        let store = self.open_store(counts, probe, env).await?;
+        self.open_in(store, &Sharing::new(self.cpu_threads, 1)?, env).await
+    }
+
+    /// Opens the store only.
+    pub async fn open_store(&self, counts: Arc<Counts>, probe: Probe, env: &Env) -> Result<Arc<dyn Store>> {
         let options = StoreOptions { counts, ..StoreOptions::default() };
         let store = store::open(&self.url, &options, env).await?;
         if probe == Probe::Run {
@@ -80,6 +86,16 @@ impl Settings {
                 tracing::warn!("{warning}");
             }
         }
+        Ok(store)
+    }
+
+    /// Opens the repository in its store, beside the other domains of this process.
+    pub async fn open_in(
+        &self,
+        store: Arc<dyn Store>,
+        sharing: &Sharing,
+        env: &Env,
+    ) -> Result<Arc<Repository>> {
         let options = OpenOptions {
             domain: self.domain.clone(),
             credential: self.key.read()?,
@@ -87,7 +103,7 @@ impl Settings {
             remote: !store::is_local(&self.url),
             cpu_threads: self.cpu_threads,
         };
-        let opened = Repository::open(store, options, env.clone()).await;
+        let opened = Repository::open_sharing(store, options, sharing, env.clone()).await;
         opened.map_err(|e| e.context(format!("open repository {}", self.url)))
     }
 }

@@ -28,7 +28,7 @@ pub mod snapshots;
 pub mod stats;
 pub mod verify;
 
-pub use repo::{OpenOptions, Repository};
+pub use repo::{OpenOptions, Repository, Sharing};
 pub use report::{Problem, Problems, Task};
 
 #[cfg(test)]

@@ -83,6 +83,21 @@ pub struct OpenOptions {
     pub cpu_threads: usize,
 }
 
+/// What the domains that one process opens have together, so that several cost no more than one: the threads, and the room
+/// of their caches, of which each has an equal part. What is in the caches stays apart.
+#[derive(Clone, Debug)]
+pub struct Sharing {
+    pool: Pool,
+    domains: usize,
+}
+
+impl Sharing {
+    /// For so many domains. 0 threads means one a core.
+    pub fn new(cpu_threads: usize, domains: usize) -> Result<Self> {
+        Ok(Self { pool: Pool::new(cpu_threads)?, domains: domains.max(1) })
+    }
+}
+
 /// An opened domain of a repository.
 #[derive(Debug)]
 pub struct Repository {
@@ -108,18 +123,31 @@ pub struct Repository {
 impl Repository {
     /// Reads `repo.json` and opens the domain's keys. A wrong key fails with [`ErrorKind::Key`] at once.
     pub async fn open(store: Arc<dyn Store>, options: OpenOptions, env: Env) -> Result<Arc<Self>> {
-        let OpenOptions { domain, credential, cache_dir, remote, cpu_threads } = options;
+        let sharing = Sharing::new(options.cpu_threads, 1)?;
+        Self::open_sharing(store, options, &sharing, env).await
+    }
+
+    /// The same beside other domains in this process.
+    pub async fn open_sharing(
+        store: Arc<dyn Store>,
+        options: OpenOptions,
+        sharing: &Sharing,
+        env: Env,
+    ) -> Result<Arc<Self>> {
+        let OpenOptions { domain, credential, cache_dir, remote, cpu_threads: _ } = options;
         let id = read_id(&*store).await?;
         let layout = Layout::new(domain.clone());
         let keys = Arc::new(stored::open(&*store, &layout, id, credential).await?);
-        let pool = Pool::new(cpu_threads)?;
+        let Sharing { pool, domains } = sharing.clone();
         let cache_dir = cache_dir.map(|dir| dir.join(id.to_string()).join(domain.as_str()));
         if let Some(dir) = &cache_dir {
             check_remembered(dir, &keys)?;
         }
         let cache = cache_dir.as_ref().filter(|_| remote);
-        let cache = cache.map(|dir| Cache::open(&dir.join("metadata"), CACHE_BYTES_MAX, &env));
+        let cache =
+            cache.map(|dir| Cache::open(&dir.join("metadata"), CACHE_BYTES_MAX / domains as u64, &env));
         let reader = BlobReader::new(Arc::clone(&store), layout.clone(), Arc::clone(&keys), pool.clone());
+        let reader = reader.one_of(domains);
         Ok(Arc::new(Self { store, id, layout, keys, env, pool, cache_dir, cache, reader: Arc::new(reader) }))
     }
 

@@ -90,6 +90,15 @@ impl BlobReader {
         Self { store, layout, keys, pool, packs, groups }
     }
 
+    /// Keeps only this part of what one reader may keep in memory: for one of so many in a process.
+    #[must_use]
+    pub fn one_of(mut self, readers: usize) -> Self {
+        let readers = readers.max(1);
+        self.packs = Mutex::new(Cache::new(FOOTER_CACHE_BLOBS / readers));
+        self.groups = Mutex::new(Cache::new(GROUP_CACHE_BYTES / readers));
+        self
+    }
+
     /// The footer of a pack. Fails with `NotFound` where the pack is gone, `Damaged` where it is not what was stored.
     pub async fn footer(&self, pack: PackId) -> Result<Arc<Footer>> {
         Ok(Arc::clone(&self.open(pack).await?.footer))

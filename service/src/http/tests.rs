@@ -1,0 +1,36 @@
+//! What the pages say of several domains.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+
+use super::{page, ready_of};
+
+fn registry(domain: Option<&str>, names: &[&str]) -> Registry {
+    let label = |d: &str| ("domain".into(), d.to_owned().into());
+    let mut registry = Registry::with_labels(domain.map(label).into_iter());
+    for name in names {
+        registry.register(*name, format!("About {name}"), Counter::<u64>::default());
+    }
+    registry
+}
+
+#[test]
+fn a_metric_of_several_domains_is_described_once() {
+    let all = [registry(None, &["x"]), registry(Some("a"), &["y", "z"]), registry(Some("b"), &["z", "y"])];
+    let expected = "# HELP x About x.\n# TYPE x counter\nx_total 0\n\
+                    # HELP y About y.\n# TYPE y counter\ny_total{domain=\"a\"} 0\ny_total{domain=\"b\"} 0\n\
+                    # HELP z About z.\n# TYPE z counter\nz_total{domain=\"a\"} 0\nz_total{domain=\"b\"} 0\n# EOF\n";
+    assert_eq!(page(&all).unwrap(), expected);
+    assert_eq!(page(&[]).unwrap(), "# EOF\n");
+}
+
+#[test]
+fn one_domain_that_is_ready_is_enough_and_the_others_are_named() {
+    let of = |all: &[(&str, Result<(), &str>)]| {
+        ready_of(all.iter().map(|(name, r)| ((*name).to_owned(), r.map_err(str::to_owned))))
+    };
+    assert_eq!(of(&[("a", Ok(())), ("b", Ok(()))]), Ok("ok".to_owned()));
+    assert_eq!(of(&[("a", Ok(())), ("b", Err("no key"))]), Ok("domain b is not ready: no key".to_owned()));
+    let none = of(&[("a", Err("x")), ("b", Err("y"))]).unwrap_err();
+    assert_eq!(none, "domain a is not ready: x\ndomain b is not ready: y");
+}
