@@ -1,5 +1,7 @@
 //! The agent's settings: one name each, whether from file, environment (`HOLDFAST_<NAME>`) or flags.
 
+mod domains;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -7,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use proto::convert;
-use repository::ops::backup::Reuse;
 use repository::source::Rules;
 use serde::Deserialize;
 use service::client::Target;
 use service::config::{Invalid, Shared};
-use service::repo::Settings;
 use service::tls::ClientFiles;
+
+pub use domains::{Domain, DomainLayer};
 
 service::server_layer! {
     /// One source of settings. Units are in the names.
@@ -49,6 +51,8 @@ service::server_layer! {
             volumes: Vec<VolumeLayer>,
             /// Folders below which the coordinator may have this agent restore.
             restore_roots: Vec<PathBuf>,
+            /// The domains of the volumes; without the list, the one that `domain` names.
+            domains: Vec<DomainLayer>,
         }
     }
 }
@@ -67,6 +71,8 @@ pub struct VolumeLayer {
     /// Leave out the content of directories marked by a CACHEDIR.TAG.
     #[serde(default)]
     pub exclude_caches: bool,
+    /// Its domain, where there are several.
+    pub domain: Option<String>,
 }
 
 impl FromStr for VolumeLayer {
@@ -98,8 +104,10 @@ pub struct Volume {
 /// The agent's settings, validated.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The repository.
-    pub repository: Settings,
+    /// What is backed up into which domain, never empty.
+    pub domains: Vec<Domain>,
+    /// They come from a list: each opens and fails by itself. Else there is one, and without it nothing starts.
+    pub listed: bool,
     /// The coordinator.
     pub coordinator: Target,
     /// Metrics and health; `None` for none.
@@ -118,16 +126,10 @@ pub struct Config {
     pub zstd_level: i32,
     /// Every file is read again within this many days; 0 for never.
     pub reread_days: u32,
-    /// Whose stored blobs backups may refer to.
-    pub reuse: Reuse,
     /// Files read at once; 0 derives it.
     pub readers: usize,
     /// Longest wait before connecting again.
     pub reconnect_seconds_max: u64,
-    /// What to back up.
-    pub volumes: Vec<Volume>,
-    /// Folders below which the coordinator may have this agent restore.
-    pub restore_roots: Vec<PathBuf>,
 }
 
 /// The port of the HTTP listener.
@@ -148,19 +150,7 @@ impl ConfigLayer {
         for (name, value) in [("host", &host), ("agent_id", &agent_id)] {
             check(convert::check_name(name, value, convert::HOST_BYTES_MAX), &mut wrong);
         }
-        let volumes = self.volumes(&host, &mut wrong);
-        let restore_roots = self.restore_roots.clone().unwrap_or_default();
-        for root in restore_roots.iter().filter(|r| !is_plain(r)) {
-            wrong.push(format!("restore root {} must be an absolute path without . and ..", root.display()));
-        }
-        for (name, count, max) in [
-            ("volumes", volumes.len(), convert::VOLUMES_MAX),
-            ("restore_roots", restore_roots.len(), convert::RESTORE_ROOTS_MAX),
-        ] {
-            if count > max {
-                wrong.push(format!("{name}: {count} of them; {max} are allowed"));
-            }
-        }
+        let (listed, own) = (self.domains.is_some(), self.own(&host, &mut wrong));
         let coordinator = self.target();
         if let Err(e) = coordinator.check() {
             wrong.push(if self.coordinator.is_none() {
@@ -173,8 +163,6 @@ impl ConfigLayer {
         if memory_bytes_max < MEMORY_BYTES_MIN {
             wrong.push(format!("memory_bytes_max must be at least {MEMORY_BYTES_MIN}"));
         }
-        let reuse = self.reuse.as_deref().map(str::parse::<Reuse>).transpose();
-        let reuse = reuse.map_err(|e| wrong.push(e.to_string())).unwrap_or_default();
         let zstd_level = self.zstd_level.unwrap_or(DEFAULT_ZSTD_LEVEL);
         if !(1..=19).contains(&zstd_level) {
             wrong.push("zstd_level must be 1 to 19".to_owned());
@@ -185,12 +173,14 @@ impl ConfigLayer {
         if self.reconnect_seconds_max == Some(0) {
             wrong.push("reconnect_seconds_max must be at least 1".to_owned());
         }
-        let shared = self.take_shared().validate(HTTP_PORT, &mut wrong);
-        let (Some(Shared { repository, http_listen, state_dir }), true) = (shared, wrong.is_empty()) else {
+        let keys = self.domains.as_ref().map(|all| all.iter().map(DomainLayer::key).collect());
+        let shared = self.take_shared().validate(HTTP_PORT, keys, &mut wrong);
+        let (Some(Shared { repositories, http_listen, state_dir }), true) = (shared, wrong.is_empty()) else {
             return Err(Invalid(wrong));
         };
         Ok(Config {
-            repository,
+            domains: repositories.into_iter().zip(own).map(|(repo, own)| own.of(repo)).collect(),
+            listed,
             coordinator,
             http_listen: Some(http_listen),
             agent_id,
@@ -200,11 +190,8 @@ impl ConfigLayer {
             jobs_max: self.jobs_max.unwrap_or(1),
             zstd_level,
             reread_days: self.reread_days.unwrap_or(repository::limits::REREAD_DAYS),
-            reuse: reuse.unwrap_or_default(),
             readers: self.readers.unwrap_or(0),
             reconnect_seconds_max: self.reconnect_seconds_max.unwrap_or(30),
-            volumes,
-            restore_roots,
         })
     }
 
@@ -218,13 +205,16 @@ impl ConfigLayer {
                 key_file: self.tls_key_file.clone(),
             },
             allow_plaintext: self.allow_plaintext.unwrap_or(false),
+            // Each stream says its own.
+            domain: None,
         }
     }
 
-    fn volumes(&self, host: &str, wrong: &mut Vec<String>) -> Vec<Volume> {
+    /// Those of one domain.
+    fn volumes(&self, host: &str, domain: Option<&str>, wrong: &mut Vec<String>) -> Vec<Volume> {
         let mut names = HashSet::new();
         let mut volumes = Vec::new();
-        for v in self.volumes.iter().flatten() {
+        for v in self.volumes.iter().flatten().filter(|v| v.domain.as_deref() == domain) {
             let path = v.path.display();
             if !is_plain(&v.path) {
                 wrong.push(format!("volume {path} must be an absolute path without . and .."));

@@ -19,7 +19,7 @@ use service::client::Dialer;
 use service::paths;
 use service::repo::Probe;
 
-use crate::config::{Config, Volume};
+use crate::config::{Config, Domain, Volume};
 use crate::limits::INDEX_SECONDS;
 use crate::lookup::RemoteLookup;
 use crate::metrics::Metrics;
@@ -51,26 +51,43 @@ pub struct RepositoryExecutor {
 
 impl RepositoryExecutor {
     /// Opens the repository; blobs are looked up at the coordinator, and locally while it is away.
-    pub async fn open(config: &Config, dialer: Dialer, metrics: &Metrics, env: &Env) -> Result<Self> {
-        let repo = config.repository.open(metrics.store.clone(), Probe::Skip, env).await?;
+    pub async fn open(
+        (config, domain): (&Config, &Domain),
+        dialer: Dialer,
+        metrics: &Metrics,
+        env: &Env,
+    ) -> Result<Self> {
+        let repo = domain.repository.open(metrics.store.clone(), Probe::Skip, env).await?;
+        Ok(Self::with(config, domain, repo, dialer, metrics))
+    }
+
+    /// The same in a repository that was opened.
+    #[must_use]
+    pub fn with(
+        config: &Config,
+        domain: &Domain,
+        repo: Arc<Repository>,
+        dialer: Dialer,
+        metrics: &Metrics,
+    ) -> Self {
         let local = service::repo::open_index(&repo, INDEX_SECONDS);
         let lookup = RemoteLookup::new(dialer, local, metrics.clone());
-        Ok(Self::new(config, repo, Arc::new(lookup)))
+        Self::new(config, domain, repo, Arc::new(lookup))
     }
 
     /// The memory bound is shared out among the jobs that may run at once.
     #[must_use]
-    pub fn new(config: &Config, repo: Arc<Repository>, lookup: Arc<dyn Lookup>) -> Self {
+    pub fn new(config: &Config, domain: &Domain, repo: Arc<Repository>, lookup: Arc<dyn Lookup>) -> Self {
         let jobs = usize::try_from(config.jobs_max.max(1)).unwrap_or(usize::MAX);
         Self {
             repo,
             lookup,
             host: config.host.clone(),
-            volumes: config.volumes.clone(),
-            restore_roots: config.restore_roots.clone(),
+            volumes: domain.volumes.clone(),
+            restore_roots: domain.restore_roots.clone(),
             zstd_level: config.zstd_level,
             reread_days: config.reread_days,
-            reuse: config.reuse,
+            reuse: domain.reuse,
             readers: config.readers,
             memory_bytes_max: config.memory_bytes_max / jobs,
         }

@@ -9,12 +9,13 @@ use proto::job::{Job, JobId, JobResult};
 use repository::monitor::{Figures, Monitor};
 use repository::ops::Task;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::executor::Executor;
-use crate::limits::RESULTS_KEPT_MAX;
 use crate::metrics::Metrics;
+use crate::slots::{Slot, Slots};
 
 mod kept;
 
@@ -27,6 +28,8 @@ struct Running {
     monitor: Arc<Monitor>,
     counted: Figures,
     wanted: bool,
+    /// Given back when the job has ended.
+    _slot: Slot,
 }
 
 #[derive(Debug, Default)]
@@ -35,12 +38,13 @@ struct State {
     ended: BTreeMap<JobId, (Job, JobResult)>,
 }
 
-/// The jobs that this agent holds.
+/// The jobs that this agent holds of one domain.
 #[derive(Debug)]
 pub struct Jobs {
     executor: Arc<dyn Executor>,
     kept: Kept,
-    jobs_max: usize,
+    slots: Slots,
+    number: usize,
     metrics: Metrics,
     shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -49,21 +53,20 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// With the results that an earlier process left.
+    /// With the results that an earlier process left. The domain's number is its own among those that share the slots.
     #[must_use]
     pub fn new(
         executor: Arc<dyn Executor>,
         kept: Kept,
-        jobs_max: u32,
+        (slots, number): (Slots, usize),
         metrics: Metrics,
         shutdown: CancellationToken,
     ) -> Arc<Self> {
         let ended = kept.load();
-        metrics.results_waiting.set(i64::try_from(ended.len()).unwrap_or(i64::MAX));
+        metrics.results_waiting.inc_by(i64::try_from(ended.len()).unwrap_or(i64::MAX));
         let state = Mutex::new(State { running: HashMap::new(), ended });
-        let jobs_max = usize::try_from(jobs_max).unwrap_or(usize::MAX);
         let (tasks, ended) = (TaskTracker::new(), Notify::new());
-        Arc::new(Self { executor, kept, jobs_max, metrics, shutdown, tasks, ended, state })
+        Arc::new(Self { executor, kept, slots, number, metrics, shutdown, tasks, ended, state })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -79,12 +82,10 @@ impl Jobs {
         if self.shutdown.is_cancelled() {
             return Err("the agent is stopping".to_owned());
         }
-        if state.running.len() >= self.jobs_max {
-            return Err(format!("{} jobs are running already", state.running.len()));
-        }
-        if state.ended.len() >= RESULTS_KEPT_MAX {
+        if state.ended.len() >= self.slots.results_max() {
             return Err(format!("{} results wait to be acknowledged", state.ended.len()));
         }
+        let slot = self.slots.take(self.number, Instant::now())?;
         let task = Task { cancel: self.shutdown.child_token(), ..Task::default() };
         let running = Running {
             job: job.clone(),
@@ -92,9 +93,10 @@ impl Jobs {
             monitor: task.monitor.clone(),
             counted: Figures::default(),
             wanted: true,
+            _slot: slot,
         };
         state.running.insert(job.id, running);
-        self.metrics.set_running(state.running.values().map(|r| r.job.spec.kind()));
+        self.metrics.count_running(job.spec.kind(), 1);
         drop(state);
         tracing::info!(job = %job.id, kind = job.spec.kind(), volume = job.spec.volume(), "job begins");
         let this = self.clone();
@@ -115,12 +117,12 @@ impl Jobs {
         self.count_progress();
         let mut state = self.lock();
         state.running.remove(&job.id);
+        self.metrics.count_running(job.spec.kind(), -1);
         if !stopped {
             self.metrics.finished.count(&job.spec, &result);
+            self.metrics.results_waiting.inc();
             state.ended.insert(job.id, (job, result));
         }
-        self.metrics.set_running(state.running.values().map(|r| r.job.spec.kind()));
-        self.metrics.results_waiting.set(i64::try_from(state.ended.len()).unwrap_or(i64::MAX));
         drop(state);
         self.ended.notify_one();
     }
@@ -157,7 +159,7 @@ impl Jobs {
     pub fn acknowledge(&self, id: JobId) {
         let mut state = self.lock();
         if state.ended.remove(&id).is_some() {
-            self.metrics.results_waiting.set(i64::try_from(state.ended.len()).unwrap_or(i64::MAX));
+            self.metrics.results_waiting.dec();
             drop(state);
             self.kept.remove(id);
         }

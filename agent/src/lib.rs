@@ -1,4 +1,4 @@
-//! The agent: reads the volumes of one machine, and takes jobs from a coordinator over one outgoing stream.
+//! The agent: reads the volumes of one machine, and takes jobs from a coordinator over one outgoing stream for each domain.
 //!
 //! It has its own keys and store credentials; data never goes through the coordinator. Its work goes on while the
 //! coordinator is away.
@@ -10,8 +10,11 @@ pub mod limits;
 mod link;
 pub mod lookup;
 pub mod metrics;
+pub mod opener;
 pub mod server;
+pub mod slots;
+mod standing;
 
 pub use config::{Config, ConfigLayer, VolumeLayer};
 pub use executor::Executor;
-pub use server::{Started, run, start};
+pub use server::{Started, run, start, start_each};

@@ -22,5 +22,9 @@ pub const WELCOME_SECONDS: u64 = 15;
 pub const HEARTBEAT_SECONDS_MAX: u32 = 3600;
 /// The local index, which answers lookups while the coordinator is away, looks for new deltas this often.
 pub const INDEX_SECONDS: u64 = 60;
+/// A free place is kept for a domain whose job was declined, until its coordinator has had the time to offer it again (10 s).
+pub const SLOT_KEPT_SECONDS: u64 = 20;
+/// A domain's repository that could not be opened is tried again after this at first, then ever longer, up to the second.
+pub const OPEN_AGAIN_SECONDS: (u64, u64) = (1, 60);
 /// Running jobs get this long to end at a stop.
 pub const STOP_SECONDS: u64 = 10;

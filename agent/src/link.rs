@@ -10,6 +10,7 @@ use proto::v1::agents_client::AgentsClient;
 use proto::v1::coordinator_message::Message as Answer;
 use proto::{MESSAGE_BYTES_MAX, convert, v1};
 use repository::env::Env;
+use repository::ids::DomainName;
 use repository::{Error, ErrorKind, Result};
 use service::client::Dialer;
 use tokio::sync::mpsc;
@@ -17,17 +18,18 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Domain};
 use crate::jobs::Jobs;
 use crate::limits::{HEARTBEAT_SECONDS_MAX, OUTBOX, PROGRESS_SECONDS, RECONNECT_MILLIS_MIN, WELCOME_SECONDS};
-use crate::metrics::Metrics;
+use crate::standing::{NOT_CONNECTED, Standing};
 
 /// What the stream is made of.
 #[derive(Debug)]
 pub(crate) struct Link {
     dialer: Dialer,
+    domain: DomainName,
     jobs: Arc<Jobs>,
-    metrics: Metrics,
+    standing: Arc<Standing>,
     env: Env,
     hello: v1::Hello,
     reconnect_max: Duration,
@@ -42,7 +44,16 @@ enum End {
 }
 
 impl Link {
-    pub(crate) fn new(config: &Config, dialer: Dialer, jobs: Arc<Jobs>, metrics: Metrics, env: Env) -> Self {
+    /// Of one domain: no other one's volumes, jobs or results are ever told.
+    pub(crate) fn new(
+        (config, domain): (&Config, &Domain),
+        dialer: &Dialer,
+        jobs: Arc<Jobs>,
+        standing: Arc<Standing>,
+        env: Env,
+    ) -> Result<Self> {
+        let name = domain.repository.domain.clone();
+        let dialer = dialer.about(&name)?;
         let volume = |v: &crate::config::Volume| v1::Volume {
             name: v.name.clone(),
             host: config.host.clone(),
@@ -52,8 +63,8 @@ impl Link {
             agent_id: config.agent_id.clone(),
             host: config.host.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            volumes: config.volumes.iter().map(volume).collect(),
-            restore_roots: config
+            volumes: domain.volumes.iter().map(volume).collect(),
+            restore_roots: domain
                 .restore_roots
                 .iter()
                 .map(|r| r.as_os_str().as_bytes().to_vec().into())
@@ -62,7 +73,7 @@ impl Link {
             jobs: Vec::new(),
         };
         let reconnect_max = Duration::from_secs(config.reconnect_seconds_max);
-        Self { dialer, jobs, metrics, env, hello, reconnect_max }
+        Ok(Self { dialer, domain: name, jobs, standing, env, hello, reconnect_max })
     }
 
     /// Stays connected until `shutdown`.
@@ -70,12 +81,15 @@ impl Link {
         let mut failures = 0;
         loop {
             let end = self.connect(shutdown).await;
-            self.metrics.connected.set(0);
-            let End::Broken { welcomed, error } = end else { return };
+            let End::Broken { welcomed, error } = end else {
+                self.standing.set(&self.domain, Err(NOT_CONNECTED.to_owned()));
+                return;
+            };
             failures = if welcomed { 0 } else { failures + 1 };
             let wait = backoff(failures, u64::from_le_bytes(self.env.random()), self.reconnect_max);
-            self.metrics.connection_failures.inc();
+            self.standing.metrics.connection_failures.inc();
             let wait_millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            self.standing.set(&self.domain, Err(format!("{NOT_CONNECTED}: {}", error.chain())));
             tracing::warn!(error = %error.chain(), wait_millis, "no connection to the coordinator");
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -122,8 +136,8 @@ impl Link {
             return Err(Error::new(ErrorKind::Refused, "the coordinator did not begin with a welcome"));
         };
         *welcomed = true;
-        self.metrics.connected.set(1);
-        tracing::info!(coordinator = self.dialer.url(), "connected");
+        self.standing.set(&self.domain, Ok(()));
+        tracing::info!(coordinator = self.dialer.url(), domain = %self.domain, "connected");
         let heartbeat =
             Duration::from_secs(u64::from(welcome.heartbeat_seconds.clamp(1, HEARTBEAT_SECONDS_MAX)));
         let (mut heartbeat, mut progress) =

@@ -1,6 +1,6 @@
 //! The agent's metrics. `docs/metrics.md` lists them; a test compares.
 //!
-//! Labels come from closed sets, never from ids, names or paths.
+//! Labels come from closed sets, never from ids, names or paths; with one bounded exception, the names of configured domains.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use proto::job::JobSpec;
+use repository::ids::DomainName;
 use repository::monitor::Figures;
 use repository::store::Counts;
 use service::job_metrics::Finished;
@@ -23,6 +24,11 @@ struct KindLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SourceLabel {
     source: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DomainLabel {
+    domain: String,
 }
 
 const KINDS: [&str; 2] = JobSpec::KINDS;
@@ -63,7 +69,7 @@ work! {
 pub struct Metrics {
     /// Requests to the store.
     pub store: Arc<Counts>,
-    /// 1 while the coordinator has welcomed us.
+    /// 1 while the coordinator has welcomed us, for every domain.
     pub connected: Gauge,
     /// Connections that broke or could not be opened.
     pub connection_failures: Counter,
@@ -74,6 +80,7 @@ pub struct Metrics {
     /// Changed certificate, key and token files.
     pub reloads: Reloads,
     jobs_running: Family<KindLabel, Gauge>,
+    domain_connected: Family<DomainLabel, Gauge>,
     lookup_ids: Family<SourceLabel, Counter>,
     work: Work,
 }
@@ -84,6 +91,8 @@ impl Metrics {
         let r = registry.sub_registry_with_prefix("holdfast_agent");
         service::store_metrics::register(r, self.store.clone());
         r.register("connected", "1 while connected to the coordinator", self.connected.clone());
+        let text = "1 while connected to the coordinator for the domain (label `domain`)";
+        r.register("domain_connected", text, self.domain_connected.clone());
         let text = "Connections to the coordinator that broke or could not be opened";
         r.register("connection_failures", text, self.connection_failures.clone());
         let text = "Results that the coordinator has not acknowledged yet";
@@ -101,17 +110,15 @@ impl Metrics {
         }
     }
 
-    /// The kinds of all running jobs.
-    pub fn set_running(&self, running: impl Iterator<Item = &'static str>) {
-        let mut counts = [0; KINDS.len()];
-        for kind in running {
-            if let Some(n) = KINDS.iter().position(|k| *k == kind) {
-                counts[n] += 1;
-            }
-        }
-        for (kind, count) in KINDS.into_iter().zip(counts) {
-            self.jobs_running.get_or_create(&KindLabel { kind }).set(count);
-        }
+    /// A job of this kind began (1), or ended (-1).
+    pub fn count_running(&self, kind: &'static str, change: i64) {
+        self.jobs_running.get_or_create(&KindLabel { kind }).inc_by(change);
+    }
+
+    /// Whether the coordinator has welcomed the stream of a domain.
+    pub fn set_domain(&self, domain: &DomainName, connected: bool) {
+        let label = DomainLabel { domain: domain.to_string() };
+        self.domain_connected.get_or_create(&label).set(i64::from(connected));
     }
 
     /// What was done between two readings of a job's figures.

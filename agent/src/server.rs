@@ -1,10 +1,13 @@
 //! Starts the agent, and stops it gracefully.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use repository::env::Env;
 use service::client::Dialer;
@@ -12,21 +15,25 @@ use service::http::{Http, Pages};
 use service::main_task::MainTask;
 use service::reload::follow as follow_files;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
-use crate::config::Config;
+use crate::config::{Config, Domain};
 use crate::executor::{Executor, RepositoryExecutor};
 use crate::jobs::{Jobs, Kept};
-use crate::limits::{PROGRESS_SECONDS, STOP_SECONDS};
+use crate::limits::{OPEN_AGAIN_SECONDS, PROGRESS_SECONDS, STOP_SECONDS};
 use crate::link::Link;
 use crate::metrics::Metrics;
+use crate::opener::{Opener, RepositoryOpener};
+use crate::slots::Slots;
+use crate::standing::Standing;
 
 /// An agent that is running.
 #[derive(Debug)]
 pub struct Started {
     /// Where it serves metrics and health.
     pub http: Option<SocketAddr>,
-    /// The jobs that it holds.
-    pub jobs: Arc<Jobs>,
+    /// The jobs that it holds, where it serves the only domain.
+    pub jobs: Option<Arc<Jobs>>,
     main: MainTask,
 }
 
@@ -41,11 +48,21 @@ impl Started {
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let (env, metrics) = (Env::system(), Metrics::default());
     let dialer = config.coordinator.open(&metrics.reloads)?;
-    let executor = RepositoryExecutor::open(&config, dialer.clone(), &metrics, &env).await?;
+    if config.listed {
+        let opener = RepositoryOpener::new(&config, dialer.clone(), metrics.clone(), env.clone())?;
+        return start_each(config, dialer, Arc::new(opener), metrics, env, shutdown).await?.wait().await;
+    }
+    let about = (&config, only(&config)?);
+    let lookups = dialer.about(&about.1.repository.domain)?;
+    let executor = RepositoryExecutor::open(about, lookups, &metrics, &env).await?;
     start(config, dialer, Arc::new(executor), metrics, env, shutdown).await?.wait().await
 }
 
-/// Binds the listener and begins. Port 0 takes a free one.
+fn only(config: &Config) -> anyhow::Result<&Domain> {
+    config.domains.first().context("no domain is configured")
+}
+
+/// Binds the listener and begins to serve the only domain, which is open. Port 0 takes a free one.
 pub async fn start(
     config: Config,
     dialer: Dialer,
@@ -54,37 +71,135 @@ pub async fn start(
     env: Env,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Started> {
-    service::tls::install_provider();
-    let mut registry = Registry::default();
-    metrics.register(&mut registry);
-    let folder = config.state_dir.display();
-    let kept = Kept::open(&config.state_dir).with_context(|| format!("create state folder {folder}"))?;
-    let jobs = Jobs::new(executor, kept, config.jobs_max, metrics.clone(), shutdown.clone());
-    let http_server = Http::bind(config.http_listen).await?;
-    let http = http_server.local_addr()?;
-    let connected = metrics.connected.clone();
-    let ready = move || match connected.get() {
-        1 => Ok(()),
-        _ => Err("not connected to the coordinator".to_owned()),
+    let domain = only(&config)?.clone();
+    let agent = Agent::new(config, dialer, metrics, env, shutdown);
+    let state_dir = agent.config.state_dir.clone();
+    let jobs = agent.jobs(0, &state_dir, executor)?;
+    let link = agent.link(&domain, jobs.clone())?;
+    let (held, going) = (jobs.clone(), agent.clone());
+    let work = async move { going.keep(&link, &held).await };
+    agent.begin(work.boxed(), Some(jobs)).await
+}
+
+/// Binds the listener and begins to serve the domains of the list, each as soon as it can be opened.
+pub async fn start_each(
+    config: Config,
+    dialer: Dialer,
+    opener: Arc<dyn Opener>,
+    metrics: Metrics,
+    env: Env,
+    shutdown: CancellationToken,
+) -> anyhow::Result<Started> {
+    let agent = Agent::new(config, dialer, metrics, env, shutdown);
+    let each = agent.clone();
+    let work = async move {
+        let in_use = each.config.domains.iter().enumerate().filter(|(_, domain)| domain.is_in_use());
+        let all = in_use.map(|(number, domain)| each.serve(number, domain, &*opener));
+        futures::future::join_all(all).await;
     };
-    let pages = Pages { registry: Arc::new(registry), ready: Arc::new(ready) };
-    let follow = dialer.follow();
-    let link = Link::new(&config, dialer, jobs.clone(), metrics, env);
-    let main_jobs = jobs.clone();
-    let main = async move {
-        let (http, (), (), ()) = tokio::join!(
-            http_server.serve(pages, &shutdown),
-            link.keep(&shutdown),
-            count(&main_jobs, &shutdown),
-            follow_files(follow, &shutdown),
-        );
-        if tokio::time::timeout(Duration::from_secs(STOP_SECONDS), main_jobs.stop()).await.is_err() {
+    agent.begin(work.boxed(), None).await
+}
+
+/// What the domains of an agent share.
+#[derive(Clone, Debug)]
+struct Agent {
+    config: Arc<Config>,
+    dialer: Dialer,
+    slots: Slots,
+    standing: Arc<Standing>,
+    metrics: Metrics,
+    env: Env,
+    shutdown: CancellationToken,
+}
+
+impl Agent {
+    fn new(config: Config, dialer: Dialer, metrics: Metrics, env: Env, shutdown: CancellationToken) -> Self {
+        service::tls::install_provider();
+        let slots = Slots::new(config.jobs_max, config.domains.len());
+        let served = config.domains.iter().filter(|d| !config.listed || d.is_in_use());
+        let standing = Arc::new(Standing::new(served, metrics.clone()));
+        Self { config: Arc::new(config), dialer, slots, standing, metrics, env, shutdown }
+    }
+
+    fn jobs(
+        &self,
+        number: usize,
+        state_dir: &Path,
+        executor: Arc<dyn Executor>,
+    ) -> anyhow::Result<Arc<Jobs>> {
+        let kept = Kept::open(state_dir);
+        let kept = kept.with_context(|| format!("create state folder {}", state_dir.display()))?;
+        let slots = (self.slots.clone(), number);
+        Ok(Jobs::new(executor, kept, slots, self.metrics.clone(), self.shutdown.clone()))
+    }
+
+    fn link(&self, domain: &Domain, jobs: Arc<Jobs>) -> repository::Result<Link> {
+        Link::new((&self.config, domain), &self.dialer, jobs, self.standing.clone(), self.env.clone())
+    }
+
+    /// Keeps a domain's stream and jobs going until the shutdown.
+    async fn keep(&self, link: &Link, jobs: &Jobs) {
+        tokio::join!(link.keep(&self.shutdown), count(jobs, &self.shutdown));
+        if tokio::time::timeout(Duration::from_secs(STOP_SECONDS), jobs.stop()).await.is_err() {
             tracing::warn!("running jobs were cut off at the stop");
         }
-        tracing::info!("agent stopped");
-        http
-    };
-    Ok(Started { http, jobs, main: MainTask::spawn("agent", main) })
+    }
+
+    /// Opens a domain of the list as soon as it can be, and keeps it going.
+    async fn serve(&self, number: usize, domain: &Domain, opener: &dyn Opener) {
+        let name = &domain.repository.domain;
+        let (mut wait, wait_max) = OPEN_AGAIN_SECONDS;
+        loop {
+            let opened = tokio::select! {
+                () = self.shutdown.cancelled() => return,
+                opened = self.open(number, domain, opener) => opened,
+            };
+            match opened {
+                Ok((link, jobs)) => {
+                    let span = tracing::info_span!("domain", %name);
+                    return self.keep(&link, &jobs).instrument(span).await;
+                }
+                Err(e) => {
+                    let why = repository::error::one_line(e.as_ref());
+                    tracing::error!(domain = %name, error = why, "domain can't be opened, trying again");
+                    self.standing.set(name, Err(why));
+                }
+            }
+            tokio::select! {
+                () = self.shutdown.cancelled() => return,
+                () = tokio::time::sleep(Duration::from_secs(wait)) => wait = (wait * 2).min(wait_max),
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        number: usize,
+        domain: &Domain,
+        opener: &dyn Opener,
+    ) -> anyhow::Result<(Link, Arc<Jobs>)> {
+        let executor = opener.open(domain).await?;
+        let state_dir = self.config.state_dir.join("domains").join(domain.repository.domain.as_str());
+        let jobs = self.jobs(number, &state_dir, executor)?;
+        Ok((self.link(domain, jobs.clone())?, jobs))
+    }
+
+    async fn begin(self, work: BoxFuture<'static, ()>, jobs: Option<Arc<Jobs>>) -> anyhow::Result<Started> {
+        let mut registry = Registry::default();
+        self.metrics.register(&mut registry);
+        let http_server = Http::bind(self.config.http_listen).await?;
+        let http = http_server.local_addr()?;
+        let judged = self.standing.clone();
+        let pages = Pages { registries: vec![registry], ready: Arc::new(move || judged.ready()) };
+        let (follow, shutdown) = (self.dialer.follow(), self.shutdown);
+        let main = async move {
+            let (http, (), ()) =
+                tokio::join!(http_server.serve(pages, &shutdown), work, follow_files(follow, &shutdown),);
+            tracing::info!("agent stopped");
+            http
+        };
+        Ok(Started { http, jobs, main: MainTask::spawn("agent", main) })
+    }
 }
 
 /// Adds progress to the metrics, connected or not.

@@ -126,7 +126,13 @@ impl App {
             key_file: global.tls_key_file.clone(),
         };
         let token_file = global.token_file.clone();
-        let target = Target { url: url.to_owned(), token_file, tls, allow_plaintext: global.allow_plaintext };
+        let target = Target {
+            url: url.to_owned(),
+            token_file,
+            tls,
+            allow_plaintext: global.allow_plaintext,
+            domain: global.domain.clone(),
+        };
         Ok(Remote::connect(&target)?)
     }
 

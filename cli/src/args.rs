@@ -59,7 +59,7 @@ pub struct Global {
     /// Work through this coordinator instead: http://host:port or https://host:port
     #[arg(long, global = true, env = "HOLDFAST_COORDINATOR", value_name = "URL", help_heading = "Where")]
     pub coordinator: Option<String>,
-    /// The domain within the repository [default: default]
+    /// The domain within the repository [default: default; through a coordinator, the only one]
     #[arg(long, global = true, env = "HOLDFAST_DOMAIN", value_name = "NAME", help_heading = "Where")]
     pub domain: Option<DomainName>,
     /// Read the passphrase from this file (one newline at its end does not count)

@@ -23,7 +23,7 @@ pub(crate) fn refuse(
         // Objects are copied as they are: no key is needed.
         ("policy", Some(false)) => (&[&["repo", "domain"]], ""),
         ("mirror", Some(false)) => (&[&["repo"]], ""),
-        (_, Some(true)) => (&[CONNECTION], " through a coordinator"),
+        (_, Some(true)) => (&[CONNECTION, &["domain"]], " through a coordinator"),
         (_, Some(false)) => (&[STORE], " on the store itself"),
         // The command itself says that a place is missing, or given twice.
         (_, None) => return Ok(()),

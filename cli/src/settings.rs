@@ -50,6 +50,7 @@ pub(crate) fn agent(global: &Global, args: AgentArgs) -> AgentLayer {
         reconnect_seconds_max: args.reconnect_seconds_max,
         volumes: given(args.volumes),
         restore_roots: given::<PathBuf>(args.restore_roots),
+        domains: None,
     }
 }
 
@@ -80,5 +81,6 @@ pub(crate) fn coordinator(global: &Global, args: CoordinatorArgs) -> Coordinator
         tokens: None,
         retention: None,
         maintenance: None,
+        domains: None,
     }
 }

@@ -1,5 +1,6 @@
 //! The coordinator's settings: one name each, whether from file, environment (`HOLDFAST_<NAME>`) or flags.
 
+mod domains;
 mod maintenance;
 
 use std::collections::HashSet;
@@ -11,13 +12,12 @@ use jiff::tz::TimeZone;
 use proto::convert::{TAG_BYTES_MAX, check_name};
 use serde::Deserialize;
 use service::config::{Invalid, Shared};
-use service::repo::Settings;
 use service::tls::ServerFiles;
 
 use crate::gate::{Access, Grant};
-use crate::maintenance::Maintenance;
 use crate::schedule::{Rule, Trigger};
 
+pub use domains::{Domain, DomainLayer};
 pub use maintenance::{MaintenanceLayer, RetentionLayer, TaskLayer};
 
 service::server_layer! {
@@ -52,6 +52,8 @@ service::server_layer! {
             retention: Vec<RetentionLayer>,
             /// What runs by itself, when, and how much of it.
             maintenance: MaintenanceLayer,
+            /// The domains that are served; without the list, the one that `domain` names.
+            domains: Vec<DomainLayer>,
         }
     }
 }
@@ -83,6 +85,8 @@ pub struct TokenLayer {
     pub clients: Option<AccessLayer>,
     /// Who its holder is, for the audit; the file's name unless given.
     pub name: Option<String>,
+    /// Names of domains that it is for; `*` stands for any text. All unless given.
+    pub domains: Option<Vec<String>>,
 }
 
 /// What clients may do, as configured.
@@ -98,8 +102,10 @@ pub enum AccessLayer {
 /// The coordinator's settings, validated.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The repository.
-    pub repository: Settings,
+    /// What is served, never empty.
+    pub domains: Vec<Domain>,
+    /// They come from a list: each opens, fails and is measured by itself. Else there is one, and without it nothing starts.
+    pub listed: bool,
     /// gRPC listener.
     pub listen: SocketAddr,
     /// Metrics and health; `None` for none.
@@ -108,18 +114,12 @@ pub struct Config {
     pub tls: Option<ServerFiles>,
     /// Files of tokens, and what each grants; without any, everybody may do everything.
     pub tokens: Vec<(PathBuf, Grant)>,
-    /// The database.
-    pub database: PathBuf,
-    /// Schedules.
-    pub rules: Vec<Rule>,
     /// How often snapshots and index are read again.
     pub refresh_seconds: u64,
     /// A job whose agent is away this long is given out again.
     pub lost_seconds: u64,
     /// How often agents show that they are there.
     pub heartbeat_seconds: u32,
-    /// What runs by itself.
-    pub maintenance: Maintenance,
 }
 
 /// The port of the gRPC listener.
@@ -136,16 +136,14 @@ impl ConfigLayer {
         let tokens = self.tokens(&mut wrong);
         let asks = !tokens.is_empty() || tls.as_ref().is_some_and(|t| t.client_ca_file.is_some());
         self.check_reach(listen, tls.is_some(), asks, &mut wrong);
+        if tokens.is_empty()
+            && !listen.ip().is_loopback()
+            && self.domains.as_ref().is_some_and(|d| d.len() > 1)
+        {
+            wrong.push("domains: without tokens every caller may use all of them; set tokens".to_owned());
+        }
         let zone = self.zone(&mut wrong);
-        let rules = self.rules(&zone, &mut wrong);
-        let state_dir = self.state_dir.clone().unwrap_or_default();
-        let maintenance = maintenance::maintenance(
-            self.maintenance.take(),
-            self.retention.as_deref(),
-            self.leader,
-            (&state_dir, &zone),
-            &mut wrong,
-        );
+        let (listed, own) = (self.domains.is_some(), self.own(&zone, &mut wrong));
         for (name, value) in [
             ("refresh_seconds", self.refresh_seconds),
             ("lost_seconds", self.lost_seconds),
@@ -155,22 +153,21 @@ impl ConfigLayer {
                 wrong.push(format!("{name} must be at least 1"));
             }
         }
-        let shared = self.take_shared().validate(HTTP_PORT, &mut wrong);
-        let (Some(Shared { repository, http_listen, state_dir }), true) = (shared, wrong.is_empty()) else {
+        let keys = self.domains.as_ref().map(|all| all.iter().map(DomainLayer::key).collect());
+        let shared = self.take_shared().validate(HTTP_PORT, keys, &mut wrong);
+        let (Some(Shared { repositories, http_listen, .. }), true) = (shared, wrong.is_empty()) else {
             return Err(Invalid(wrong));
         };
         Ok(Config {
-            repository,
+            domains: repositories.into_iter().zip(own).map(|(repo, own)| own.of(repo)).collect(),
+            listed,
             listen,
             http_listen: Some(http_listen),
             tls,
             tokens,
-            database: state_dir.join("coordinator.db"),
-            rules,
             refresh_seconds: self.refresh_seconds.unwrap_or(60),
             lost_seconds: self.lost_seconds.unwrap_or(300),
             heartbeat_seconds: self.heartbeat_seconds.unwrap_or(15),
-            maintenance,
         })
     }
 
@@ -215,16 +212,19 @@ impl ConfigLayer {
 
     fn tokens(&self, wrong: &mut Vec<String>) -> Vec<(PathBuf, Grant)> {
         let all = || vec!["*".to_owned()];
-        let agents = |f: &PathBuf| (f.clone(), Grant { name: name_of(f), agents: all(), clients: None });
+        let grant = |f: &PathBuf| Grant { name: name_of(f), ..Grant::default() };
+        let agents = |f: &PathBuf| (f.clone(), Grant { agents: all(), ..grant(f) });
         let write = Some(Access::Write);
-        let clients =
-            |f: &PathBuf| (f.clone(), Grant { name: name_of(f), agents: Vec::new(), clients: write });
+        let clients = |f: &PathBuf| (f.clone(), Grant { clients: write, ..grant(f) });
         let mut all: Vec<_> = self.agent_token_file.iter().map(agents).collect();
         all.extend(self.client_token_file.iter().map(clients));
         for token in self.tokens.iter().flatten() {
             let file = token.file.display();
             if token.agents.is_empty() && token.clients.is_none() {
                 wrong.push(format!("token {file}: grants nothing; set agents or clients"));
+            }
+            if token.domains.as_ref().is_some_and(|d| d.is_empty() || d.iter().any(String::is_empty)) {
+                wrong.push(format!("token {file}: domains must name some; without them it is for all"));
             }
             if token.agents.iter().any(String::is_empty) {
                 wrong.push(format!("token {file}: an agent's id is empty"));
@@ -237,7 +237,8 @@ impl ConfigLayer {
             if let Err(e) = check_name("name", &name, TAG_BYTES_MAX) {
                 wrong.push(format!("token {file}: {e}"));
             }
-            all.push((token.file.clone(), Grant { name, agents: token.agents.clone(), clients }));
+            let (agents, domains) = (token.agents.clone(), token.domains.clone());
+            all.push((token.file.clone(), Grant { name, agents, clients, domains }));
         }
         let mut files = HashSet::new();
         for (file, _) in &all {
@@ -255,21 +256,21 @@ impl ConfigLayer {
             TimeZone::UTC
         })
     }
+}
 
-    fn rules(&self, zone: &TimeZone, wrong: &mut Vec<String>) -> Vec<Rule> {
-        let mut rules = Vec::new();
-        for s in self.schedules.iter().flatten() {
-            match s.trigger(zone) {
-                Ok(trigger) => rules.push(Rule {
-                    volume: s.volume.clone(),
-                    trigger,
-                    jitter_seconds: s.jitter_seconds.unwrap_or(0),
-                }),
-                Err(e) => wrong.push(format!("schedule of {}: {e}", s.volume)),
-            }
+fn rules(schedules: &[ScheduleLayer], zone: &TimeZone, wrong: &mut Vec<String>) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for s in schedules {
+        match s.trigger(zone) {
+            Ok(trigger) => rules.push(Rule {
+                volume: s.volume.clone(),
+                trigger,
+                jitter_seconds: s.jitter_seconds.unwrap_or(0),
+            }),
+            Err(e) => wrong.push(format!("schedule of {}: {e}", s.volume)),
         }
-        rules
     }
+    rules
 }
 
 /// A token's file says whose it is, where nothing else does.

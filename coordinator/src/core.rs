@@ -18,14 +18,15 @@ use repository::ids::{Sid, hex};
 use repository::ops::snapshots::Snapshot;
 use repository::{Error, ErrorKind, Result};
 use service::paths::is_below;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
-use crate::config::Config;
+use crate::config::{Config, Domain};
 use crate::db::Db;
 use crate::db::jobs::Queued;
 use crate::engine::Engine;
 use crate::hub::Hub;
 use crate::jobs::{Event, Record, State};
+use crate::limits::{CLIENT_STREAMS_MAX, WATCHES_MAX};
 use crate::maintenance::{Follower, Leader, LockFile};
 use crate::metrics::Metrics;
 use crate::schedule::Rule;
@@ -44,7 +45,7 @@ pub(crate) struct Snapshots {
     reported: HashMap<Sid, Timestamp>,
 }
 
-/// The coordinator's one state.
+/// The coordinator's one state of a domain.
 #[derive(Debug)]
 pub struct Core {
     pub(crate) db: Db,
@@ -55,6 +56,12 @@ pub struct Core {
     pub(crate) rules: Vec<Rule>,
     pub(crate) heartbeat_seconds: u32,
     pub(crate) keeper: keeper::Keeper,
+    /// Log lines are told within it.
+    pub(crate) span: tracing::Span,
+    /// Streams behind which the repository works, of all clients.
+    pub(crate) streams: Arc<Semaphore>,
+    /// Watched runs and tasks.
+    pub(crate) watches_open: Arc<Semaphore>,
     lost_seconds: i64,
     started: Timestamp,
     snapshots: RwLock<Arc<Snapshots>>,
@@ -63,19 +70,30 @@ pub struct Core {
 }
 
 impl Core {
-    /// Opens the database.
-    pub fn open(config: &Config, engine: Arc<dyn Engine>, env: Env, metrics: Metrics) -> Result<Self> {
-        let leader: Box<dyn Leader> = match config.maintenance.leader {
-            true => Box::new(LockFile::open(&config.database.with_file_name("maintenance.lock"))?),
+    /// Opens the database of one of the configuration's domains.
+    pub fn open(
+        config: &Config,
+        domain: &Domain,
+        engine: Arc<dyn Engine>,
+        env: Env,
+        metrics: Metrics,
+    ) -> Result<Self> {
+        let leader: Box<dyn Leader> = match domain.maintenance.leader {
+            true => Box::new(LockFile::open(&domain.database.with_file_name("maintenance.lock"))?),
             false => Box::new(Follower),
         };
+        // The clients of one domain can't take all of them.
+        let part = |max: usize| Arc::new(Semaphore::new((max / config.domains.len().max(1)).max(1)));
         Ok(Self {
-            keeper: keeper::Keeper::new(config.maintenance.clone(), leader),
-            db: Db::open(&config.database)?,
+            keeper: keeper::Keeper::new(domain.maintenance.clone(), leader),
+            db: Db::open(&domain.database)?,
+            span: tracing::Span::none(),
+            streams: part(CLIENT_STREAMS_MAX),
+            watches_open: part(WATCHES_MAX),
             hub: Hub::default(),
             engine,
             metrics,
-            rules: config.rules.clone(),
+            rules: domain.rules.clone(),
             heartbeat_seconds: config.heartbeat_seconds,
             lost_seconds: i64::try_from(config.lost_seconds).unwrap_or(i64::MAX),
             started: env.now(),
@@ -84,6 +102,13 @@ impl Core {
             watches: Mutex::default(),
             wake: Notify::new(),
         })
+    }
+
+    /// The same beside other domains: maintenance takes its turns with theirs, and log lines say which it is.
+    pub(crate) fn beside_others(mut self, turns: Arc<Semaphore>, span: tracing::Span) -> Self {
+        self.keeper.turns = turns;
+        self.span = span;
+        self
     }
 
     /// Queues a backup; the run of one that has not ended yet is given instead.

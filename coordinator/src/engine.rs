@@ -16,9 +16,7 @@ use repository::ops::snapshots::{self, Snapshot, Stats};
 use repository::ops::verify::{self, Examined, Level, Proven, VerifyReport};
 use repository::ops::{Repository, Task, index};
 use repository::store::Counts;
-use service::repo::Probe;
-
-use crate::config::Config;
+use service::repo::{Probe, Settings};
 
 pub use upkeep::Upkeep;
 
@@ -56,9 +54,14 @@ pub struct RepositoryEngine {
 
 impl RepositoryEngine {
     /// Probes the store, refuses an unfit one, and opens the repository and its index.
-    pub async fn open(config: &Config, counts: Arc<Counts>, env: &Env) -> Result<Self> {
-        let repo = config.repository.open(counts, Probe::Run, env).await?;
-        let index = service::repo::open_index(&repo, config.refresh_seconds.saturating_mul(2));
+    pub async fn open(
+        repository: &Settings,
+        refresh_seconds: u64,
+        counts: Arc<Counts>,
+        env: &Env,
+    ) -> Result<Self> {
+        let repo = repository.open(counts, Probe::Run, env).await?;
+        let index = service::repo::open_index(&repo, refresh_seconds.saturating_mul(2));
         Ok(Self::new(repo, index))
     }
 

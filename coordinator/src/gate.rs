@@ -1,19 +1,17 @@
-//! Who may call what. Each token grants roles: agents by their ids, clients that read, clients that write.
+//! Who may call what. Each token grants roles: agents by their ids, clients that read, clients that write; and says in which
+//! domains.
 //!
 //! Judged in one place by the path of the call, before any handler: a method of ours that is not listed here is refused.
 
 use std::path::PathBuf;
-use std::task::{Context, Poll};
 
-use futures::future::{Either, Ready, ready};
 use proto::convert::error_to_status;
+use repository::ids::DomainName;
 use repository::{Error, ErrorKind, Result};
 use service::reload::{Reloads, Watched};
 use service::token::Tokens;
 use tonic::Status;
-use tonic::body::Body;
-use tonic::codegen::http::{Request, Response, header};
-use tower::{Layer, Service};
+use tonic::codegen::http::{Request, header};
 
 use crate::glob::matches;
 
@@ -35,13 +33,21 @@ pub struct Grant {
     pub agents: Vec<String>,
     /// A client.
     pub clients: Option<Access>,
+    /// In the domains with one of these names (`*` stands for any text); `None` for all.
+    pub domains: Option<Vec<String>>,
 }
 
 impl Grant {
     /// Everything: what a caller has when no tokens are configured.
     fn all() -> Self {
         let name = "a client without token".to_owned();
-        Self { name, agents: vec!["*".to_owned()], clients: Some(Access::Write) }
+        Self { name, agents: vec!["*".to_owned()], clients: Some(Access::Write), domains: None }
+    }
+
+    /// True for a domain that it is for.
+    pub(crate) fn covers(&self, domain: &DomainName) -> bool {
+        let matches = |pattern: &String| matches(pattern, domain.as_str());
+        self.domains.as_ref().is_none_or(|patterns| patterns.iter().any(matches))
     }
 
     /// Refuses an agent whose id the token does not name.
@@ -91,7 +97,12 @@ const WRITES: &[&str] = &["RunBackup", "Restore", "CancelRun"];
 const MAINTENANCE_READS: &[&str] = &["ListMaintenance", "GetMaintenance", "WatchMaintenance", "ListAudit"];
 const MAINTENANCE_WRITES: &[&str] = &["Forget", "Unforget", "StartMaintenance", "CancelMaintenance"];
 
-/// What the method at `path` needs: `Ok(None)` for health and reflection, which are for everybody.
+/// True for methods of ours; health and reflection are for everybody, and about no domain.
+pub(crate) fn is_ours(path: &str) -> bool {
+    path.starts_with("/holdfast.")
+}
+
+/// What the method at `path` needs: `Ok(None)` for one that is not ours.
 fn need(path: &str) -> Result<Option<Need>> {
     let Some(ours) = path.strip_prefix("/holdfast.") else { return Ok(None) };
     if let Some(method) = ours.strip_prefix("v1.Agents/")
@@ -111,7 +122,7 @@ fn need(path: &str) -> Result<Option<Need>> {
     }
 }
 
-/// Lets calls in by their tokens; without tokens, every call. Handlers find the [`Grant`] in the extensions.
+/// Judges calls by their tokens; without tokens, every call may do everything.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate(Option<Watched<Tokens<Grant>>>);
 
@@ -129,7 +140,7 @@ impl Gate {
         self.0.as_ref()
     }
 
-    fn judge<B>(&self, request: &Request<B>) -> Result<Grant, Status> {
+    pub(crate) fn judge<B>(&self, request: &Request<B>) -> Result<Grant, Status> {
         let need = need(request.uri().path()).map_err(|e| error_to_status(&e))?;
         let Some(need) = need else { return Ok(Grant::default()) };
         let grant = match &self.0 {
@@ -143,44 +154,6 @@ impl Gate {
         };
         grant.check(need).map_err(|e| error_to_status(&e))?;
         Ok(grant)
-    }
-}
-
-impl<S> Layer<S> for Gate {
-    type Service = Gated<S>;
-
-    fn layer(&self, inner: S) -> Gated<S> {
-        Gated { inner, gate: self.clone() }
-    }
-}
-
-/// Services behind the gate.
-#[derive(Clone, Debug)]
-pub(crate) struct Gated<S> {
-    inner: S,
-    gate: Gate,
-}
-
-impl<S, B> Service<Request<B>> for Gated<S>
-where
-    S: Service<Request<B>, Response = Response<Body>>,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Either<Ready<Result<Response<Body>, S::Error>>, S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.gate.judge(&request) {
-            Ok(grant) => {
-                request.extensions_mut().insert(grant);
-                Either::Right(self.inner.call(request))
-            }
-            Err(status) => Either::Left(ready(Ok(status.into_http()))),
-        }
     }
 }
 

@@ -5,6 +5,8 @@
 pub mod config;
 pub mod core;
 mod db;
+pub mod domains;
+mod door;
 pub mod engine;
 pub mod gate;
 mod glob;
@@ -18,4 +20,4 @@ pub mod server;
 mod service;
 
 pub use config::{Config, ConfigLayer};
-pub use server::{Started, run, start};
+pub use server::{Started, run, start, start_each};

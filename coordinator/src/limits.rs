@@ -63,6 +63,13 @@ pub const TASK_ATTEMPTS_MAX: u32 = 5;
 pub const TASKS_KEPT_MAX: u32 = 1000;
 /// GC looks again whether writers are done after this at first, then ever longer, up to the second.
 pub const WAIT_LOOK_SECONDS: (u64, u64) = (1, 30);
+/// Tasks of maintenance at once, of all domains together: memory and requests stay bounded however many domains there are, and one
+/// that takes long does not hold up all others.
+pub const TASKS_AT_ONCE_MAX: usize = 2;
+/// A domain that could not be opened is tried again after this at first, then ever longer, up to the second.
+pub const OPEN_AGAIN_SECONDS: (u64, u64) = (1, 60);
+/// Of a domain's name that does not exist, this much is repeated: no name is longer.
+pub const DOMAIN_NAME_SHOWN: usize = 63;
 /// Bound on the memory of a restore test: that of an agent.
 pub const TEST_MEMORY_BYTES: usize = 256 << 20;
 /// Volumes that metrics name: more would be a burden to whoever collects them.

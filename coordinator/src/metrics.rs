@@ -1,6 +1,7 @@
 //! The coordinator's metrics. `docs/metrics.md` lists them; a test compares.
 //!
-//! Labels come from closed sets, never from ids, names or paths; with one bounded exception, the names of volumes.
+//! Labels come from closed sets, never from ids, names or paths; with two bounded exceptions, the names of volumes and of
+//! configured domains.
 
 mod maintenance;
 mod volumes;
@@ -18,6 +19,7 @@ use service::job_metrics::Finished;
 use service::reload::Reloads;
 
 use crate::jobs::{Record, State};
+use crate::limits::VOLUMES_LABELLED_MAX;
 
 pub use maintenance::Maintained;
 pub use volumes::Volumes;
@@ -58,6 +60,8 @@ pub struct Metrics {
     pub maintenance: Maintained,
     /// What each volume has.
     pub by_volume: Volumes,
+    /// 1 while the domain is open.
+    pub domain_open: Gauge,
     volumes: Family<StateLabel, Gauge>,
     jobs: Family<StateLabel, Gauge>,
     lookup_ids: Family<ResultLabel, Counter>,
@@ -75,7 +79,8 @@ impl Default for Metrics {
             finished: Finished::default(),
             reloads: Reloads::default(),
             maintenance: Maintained::new(),
-            by_volume: Volumes::default(),
+            by_volume: Volumes::new(VOLUMES_LABELLED_MAX),
+            domain_open: Gauge::default(),
             volumes: Family::default(),
             jobs: Family::default(),
             lookup_ids: Family::default(),
@@ -83,10 +88,26 @@ impl Default for Metrics {
     }
 }
 
+/// What the names of all metrics begin with.
+pub(crate) const PREFIX: &str = "holdfast_coordinator";
+
 impl Metrics {
+    /// Of one of so many domains: the names of volumes are bounded for all together.
+    #[must_use]
+    pub fn one_of(domains: usize) -> Self {
+        let by_volume = Volumes::new((VOLUMES_LABELLED_MAX / domains.max(1)).max(1));
+        Self { by_volume, ..Self::default() }
+    }
+
     /// Registers all of them, with all their labels.
     pub fn register(&self, registry: &mut Registry) {
-        let r = registry.sub_registry_with_prefix("holdfast_coordinator");
+        self.reloads.register(registry.sub_registry_with_prefix(PREFIX));
+        self.register_domain(registry);
+    }
+
+    /// Registers those that each domain has of its own.
+    pub(crate) fn register_domain(&self, registry: &mut Registry) {
+        let r = registry.sub_registry_with_prefix(PREFIX);
         service::store_metrics::register(r, self.store.clone());
         r.register("agents_connected", "Agents connected now", self.agents_connected.clone());
         r.register("snapshots", "Committed snapshots in the repository", self.snapshots.clone());
@@ -103,7 +124,8 @@ impl Metrics {
         r.register("volumes", "Known volumes by how they stand against their schedule", self.volumes.clone());
         r.register("jobs", "Jobs that have not ended, by state", self.jobs.clone());
         self.finished.register(r);
-        self.reloads.register(r);
+        let text = "1 while the domain is open; 0 while it can't be opened and is tried again";
+        r.register("domain_open", text, self.domain_open.clone());
         self.maintenance.register(r);
         self.by_volume.register(r);
         r.register("lookup_ids", "Blob ids that agents asked for", self.lookup_ids.clone());

@@ -20,15 +20,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::core::Core;
+use crate::domains::{Domains, Opener, Opening, RepositoryOpener, make_folder};
+use crate::door::Door;
 use crate::engine::{Engine, RepositoryEngine};
 use crate::gate::Gate;
 use crate::limits::{
     CONNECTIONS_MAX, KEEPALIVE_SECONDS, REQUEST_BYTES_MAX, REQUEST_SECONDS, STOP_SECONDS,
     STREAMS_PER_CONNECTION_MAX,
 };
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::service::agents::AgentService;
 use crate::service::client::ClientService;
 use crate::service::maintenance::MaintenanceService;
@@ -52,12 +54,22 @@ impl Started {
 
 /// Opens the repository and runs until `shutdown`.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let (env, metrics) = (Env::system(), Metrics::default());
-    let engine = RepositoryEngine::open(&config, metrics.store.clone(), &env).await?;
+    let env = Env::system();
+    if config.listed {
+        let opener = Arc::new(RepositoryOpener::new(&config, env.clone())?);
+        return start_each(config, opener, env, shutdown).await?.wait().await;
+    }
+    let metrics = Metrics::default();
+    let (settings, counts) = (&only(&config)?.repository, metrics.store.clone());
+    let engine = RepositoryEngine::open(settings, config.refresh_seconds, counts, &env).await?;
     start(config, Arc::new(engine), metrics, env, shutdown).await?.wait().await
 }
 
-/// Binds the listeners and begins. Port 0 takes a free one.
+fn only(config: &Config) -> anyhow::Result<&config::Domain> {
+    config.domains.first().context("no domain is configured")
+}
+
+/// Binds the listeners and begins to serve the only domain, which is open. Port 0 takes a free one.
 pub async fn start(
     config: Config,
     engine: Arc<dyn Engine>,
@@ -65,35 +77,71 @@ pub async fn start(
     env: Env,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Started> {
-    service::tls::install_provider();
     let mut registry = Registry::default();
     metrics.register(&mut registry);
-    if let Some(folder) = config.database.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("create state folder {}", folder.display()))?;
+    let domain = only(&config)?;
+    make_folder(domain)?;
+    let reloads = metrics.reloads.clone();
+    let core = Arc::new(Core::open(&config, domain, engine, env, metrics)?);
+    let domains = Arc::new(Domains::one(domain.repository.domain.clone(), core));
+    let served = Served { domains, opening: None, registries: vec![registry], reloads };
+    begin(&config, served, shutdown).await
+}
+
+/// Binds the listeners and begins to serve the domains of the list, each as soon as it can be opened.
+pub async fn start_each(
+    config: Config,
+    opener: Arc<dyn Opener>,
+    env: Env,
+    shutdown: CancellationToken,
+) -> anyhow::Result<Started> {
+    let (reloads, mut registry) = (Reloads::default(), Registry::default());
+    reloads.register(registry.sub_registry_with_prefix(metrics::PREFIX));
+    let (mut registries, mut domains) = (vec![registry], Vec::new());
+    for domain in &config.domains {
+        let name = &domain.repository.domain;
+        let metrics = Metrics::one_of(config.domains.len());
+        let mut registry = Registry::with_labels([("domain".into(), name.to_string().into())].into_iter());
+        metrics.register_domain(&mut registry);
+        registries.push(registry);
+        domains.push((name.clone(), metrics));
     }
-    let secrets = Secrets::open(&config, &metrics.reloads)?;
-    let core = Arc::new(Core::open(&config, engine, env, metrics)?);
+    let domains = Arc::new(Domains::several(domains));
+    let opening = Some(Opening::new(config.clone(), opener, env));
+    begin(&config, Served { domains, opening, registries, reloads }, shutdown).await
+}
+
+/// What is served.
+struct Served {
+    domains: Arc<Domains>,
+    /// How they are opened, where they are not open.
+    opening: Option<Opening>,
+    registries: Vec<Registry>,
+    reloads: Reloads,
+}
+
+async fn begin(config: &Config, served: Served, shutdown: CancellationToken) -> anyhow::Result<Started> {
+    service::tls::install_provider();
+    let Served { domains, opening, registries, reloads } = served;
+    let secrets = Secrets::open(config, &reloads)?;
     let listener = Listener::bind(config.listen, CONNECTIONS_MAX).await;
     let listener = listener.with_context(|| format!("listen on {}", config.listen))?;
     let grpc = listener.local_addr().context("address of the gRPC listener")?;
     let http_server = Http::bind(config.http_listen).await?;
     let http = http_server.local_addr()?;
     tracing::info!(%grpc, tls = config.tls.is_some(), tokens = config.tokens.len(), "coordinator listens");
-    let ready_core = core.clone();
-    let pages = Pages { registry: Arc::new(registry), ready: Arc::new(move || ready_core.ready()) };
+    let judged = domains.clone();
+    let pages = Pages { registries, ready: Arc::new(move || judged.ready()) };
     let follow = secrets.follow();
-    let serving = serve(core.clone(), secrets, listener, shutdown.clone())?;
+    let serving = serve(&domains, secrets, listener, shutdown.clone())?;
+    let every = Duration::from_secs(config.refresh_seconds);
     let main = async move {
-        let every = Duration::from_secs(config.refresh_seconds);
         // If one server fails the rest stops, too.
         let serving = async { serving.await.inspect_err(|_| shutdown.cancel()) };
-        let (served, http, (), (), (), ()) = tokio::join!(
+        let (served, http, (), ()) = tokio::join!(
             serving,
             http_server.serve(pages, &shutdown),
-            core.keep_going(&shutdown),
-            core.keep_maintaining(&shutdown),
-            core.keep_fresh(every, &shutdown),
+            domains.keep(opening.as_ref(), every, &shutdown),
             follow_files(follow, &shutdown),
         );
         tracing::info!("coordinator stopped");
@@ -123,15 +171,15 @@ impl Secrets {
 }
 
 fn serve(
-    core: Arc<Core>,
+    domains: &Arc<Domains>,
     secrets: Secrets,
     listener: Listener,
     shutdown: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
     let tasks = TaskTracker::new();
-    let agents = AgentService { core: core.clone(), tasks: tasks.clone(), shutdown: shutdown.clone() };
+    let agents = AgentService { tasks: tasks.clone(), shutdown: shutdown.clone() };
     let agents = AgentsServer::new(agents).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let clients = ClientService::new(core.clone(), tasks.clone(), shutdown.clone());
+    let clients = ClientService::new(tasks.clone(), shutdown.clone());
     let maintenance = MaintenanceServer::new(MaintenanceService(clients.clone()))
         .max_decoding_message_size(REQUEST_BYTES_MAX);
     let clients = HoldfastServer::new(clients).max_decoding_message_size(REQUEST_BYTES_MAX);
@@ -147,13 +195,14 @@ fn serve(
         .http2_keepalive_interval(keepalive)
         .http2_keepalive_timeout(keepalive)
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
-        .layer(secrets.gate)
+        .layer(Door { gate: secrets.gate, domains: domains.clone() })
         .add_service(health)
         .add_service(reflection().build_v1().context("reflection")?)
         .add_service(reflection().build_v1alpha().context("reflection")?)
         .add_service(agents)
         .add_service(maintenance)
         .add_service(clients);
+    let domains = domains.clone();
     let incoming = listener.connections(secrets.tls);
     Ok(async move {
         reporter.set_serving::<AgentsServer<AgentService>>().await;
@@ -166,7 +215,7 @@ fn serve(
             reporter.set_not_serving::<HoldfastServer<ClientService>>().await;
             reporter.set_not_serving::<MaintenanceServer<MaintenanceService>>().await;
             // Agents and clients learn it by the end of their streams, and come back later.
-            core.hub.clear();
+            domains.clear_agents();
         });
         let deadline = async {
             shutdown.cancelled().await;

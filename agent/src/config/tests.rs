@@ -19,8 +19,8 @@ fn refused(more: &str, why: &str) {
 fn defaults() {
     let config = validate(&format!("{BASE}volumes: [{{path: /data, exclude: ['*.tmp']}}]\n")).unwrap();
     assert_eq!((config.agent_id.as_str(), config.jobs_max, config.memory_bytes_max), ("h", 1, 256 << 20));
-    assert_eq!(config.volumes[0].name, "h:/data");
-    assert_eq!(config.volumes[0].rules.exclude, ["*.tmp"]);
+    assert_eq!(config.domains[0].volumes[0].name, "h:/data");
+    assert_eq!(config.domains[0].volumes[0].rules.exclude, ["*.tmp"]);
 }
 
 #[test]
@@ -84,4 +84,38 @@ fn every_setting_is_in_the_documentation() {
     for name in first.flat_map(|names| names.split(", ")).map(|n| n.trim_matches('`')) {
         assert!(ConfigLayer::FIELDS.contains(&name), "{name}");
     }
+}
+
+#[test]
+fn each_volume_is_of_one_domain() {
+    const LISTED: &str =
+        "repo: file:///r\nstate_dir: /s\nhost: h\ncoordinator: http://127.0.0.1:7425\nreuse: own\n";
+    let domains = "domains:\n- {name: a, key_file: /a, restore_roots: [/out/a]}\n- {name: b, key_file: /b, reuse: verified}\n\
+                   - {name: idle, key_file: /c}\n";
+    let volumes =
+        "volumes: [{path: /1, name: v, domain: a}, {path: /2, name: v, domain: b}, {path: /3, domain: a}]\n";
+    let config = validate(&format!("{LISTED}{domains}{volumes}")).unwrap();
+    let names = |n: usize| config.domains[n].volumes.iter().map(|v| v.name.as_str()).collect::<Vec<_>>();
+    assert_eq!((names(0), names(1)), (vec!["v", "h:/3"], vec!["v"]));
+    assert_ne!(config.domains[0].reuse, config.domains[1].reuse);
+    assert_ne!(config.domains[0].repository.key, config.domains[1].repository.key);
+    let in_use: Vec<bool> = config.domains.iter().map(super::Domain::is_in_use).collect();
+    assert_eq!((config.listed, in_use), (true, vec![true, true, false]));
+
+    let refused = |more: &str, why: &str| {
+        let e = validate(&format!("{LISTED}{more}")).expect_err(more).to_string();
+        assert!(e.contains(why), "{why:?} is not in {e:?}");
+    };
+    refused(&format!("{domains}volumes: [{{path: /1}}]\n"), "volume /1: domain is missing");
+    refused(&format!("{domains}volumes: [{{path: /1, domain: x}}]\n"), "domain \"x\" is not in domains");
+    refused(
+        &format!("{domains}volumes: [{{path: /1, name: v, domain: a}}, {{path: /2, name: v, domain: a}}]\n"),
+        "volume v is configured twice",
+    );
+    refused(&format!("{domains}restore_roots: [/out]\n"), "restore_roots and domains exclude each other");
+    refused(
+        "domains: [{name: a, key_file: /a, restore_roots: [/o]}, {name: b, key_file: /b, restore_roots: [/o/b]}]\n",
+        "lie in each other",
+    );
+    refused("key_file: /k\nvolumes: [{path: /1, domain: a}]\n", "there is no list of domains");
 }

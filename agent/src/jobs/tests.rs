@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Jobs, Kept};
 use crate::executor::Executor;
 use crate::metrics::Metrics;
+use crate::slots::Slots;
 
 /// Does `quick` at once, and everything else until it is cancelled.
 #[derive(Debug)]
@@ -35,8 +36,12 @@ fn job(n: u8, volume: &str) -> Job {
     }
 }
 
+fn jobs_of(dir: &std::path::Path, slots: (Slots, usize), shutdown: &CancellationToken) -> Arc<Jobs> {
+    Jobs::new(Arc::new(Fake), Kept::open(dir).unwrap(), slots, Metrics::default(), shutdown.clone())
+}
+
 fn jobs(dir: &std::path::Path, shutdown: &CancellationToken) -> Arc<Jobs> {
-    Jobs::new(Arc::new(Fake), Kept::open(dir).unwrap(), 1, Metrics::default(), shutdown.clone())
+    jobs_of(dir, (Slots::new(1, 1), 0), shutdown)
 }
 
 #[tokio::test]
@@ -79,6 +84,27 @@ async fn a_stop_leaves_no_result_behind() {
     assert!(first.held().is_empty());
     assert!(first.begin(job(2, "slow")).unwrap_err().contains("stopping"));
     assert!(jobs(dir.path(), &CancellationToken::new()).held().is_empty());
+}
+
+#[tokio::test]
+async fn domains_share_the_places_and_nothing_else() {
+    let (a, b, stop) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), CancellationToken::new());
+    let slots = Slots::new(1, 2);
+    let one = jobs_of(a.path(), (slots.clone(), 0), &stop);
+    let two = jobs_of(b.path(), (slots, 1), &stop);
+    one.begin(job(1, "slow")).unwrap();
+    assert!(two.begin(job(2, "quick")).unwrap_err().contains("running already"));
+    // What one holds the other neither tells, cancels nor forgets.
+    assert!(two.held().is_empty() && two.progress().is_empty());
+    two.cancel(JobId([1; 16]));
+    one.cancel(JobId([1; 16]));
+    one.wait_ended().await;
+    assert!(two.results().is_empty());
+    two.acknowledge(JobId([1; 16]));
+    assert_eq!(one.results().len(), 1);
+    two.begin(job(2, "quick")).unwrap();
+    two.wait_ended().await;
+    assert_eq!(two.results()[0].0, JobId([2; 16]));
 }
 
 #[test]

@@ -143,8 +143,10 @@ async fn serve(app: &App, args: &StandaloneArgs, places: &Places) -> Result<Exit
     let stop = app.cancel.child_token();
     let coordinator = coordinator_config(app, args, places)?;
     let (env, metrics) = (app.env.clone(), coordinator::metrics::Metrics::default());
+    let domain = coordinator.domains.first().context("no domain is configured")?;
+    let (every, counts) = (coordinator.refresh_seconds, metrics.store.clone());
     let engine =
-        app.or_cancel(coordinator::engine::RepositoryEngine::open(&coordinator, metrics.store.clone(), &env));
+        app.or_cancel(coordinator::engine::RepositoryEngine::open(&domain.repository, every, counts, &env));
     let engine = Arc::new(engine.await??);
     let started = coordinator::start(coordinator, engine, metrics, env, stop.clone()).await?;
     let agent = agent_config(app, args, places, started.grpc)?;
@@ -207,6 +209,7 @@ fn agent_config(
         name: Some(request.volume),
         exclude: request.rules.exclude,
         exclude_caches: request.rules.exclude_caches,
+        domain: None,
     });
     let layer = agent::ConfigLayer {
         repo: Some(places.url.clone()),

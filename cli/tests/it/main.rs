@@ -4,6 +4,7 @@
 
 mod copies;
 mod data;
+mod domains;
 mod drills;
 mod fleet;
 mod full;

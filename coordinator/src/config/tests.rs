@@ -23,7 +23,7 @@ fn defaults_are_local() {
     let config = validate(BASE).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:7425");
     assert_eq!(config.http_listen.unwrap().to_string(), "127.0.0.1:7426");
-    assert_eq!(config.database.to_str(), Some("/s/coordinator.db"));
+    assert_eq!(config.domains[0].database.to_str(), Some("/s/coordinator.db"));
 }
 
 #[test]
@@ -64,6 +64,7 @@ fn tokens_are_checked() {
         name: name.to_owned(),
         agents: agents.iter().map(|a| (*a).to_owned()).collect(),
         clients,
+        domains: None,
     };
     let grants: Vec<_> = tokens.iter().map(|(_, grant)| grant.clone()).collect();
     assert_eq!(
@@ -96,7 +97,7 @@ fn tokens_are_checked() {
 #[test]
 fn schedules_are_checked() {
     let ok = "schedules:\n- {volume: 'db-*', max_age_seconds: 3600, jitter_seconds: 60}\n- {volume: '*', cron: '0 3 * * *'}\n";
-    assert_eq!(validate(&format!("{BASE}timezone: Europe/Paris\n{ok}")).unwrap().rules.len(), 2);
+    assert_eq!(validate(&format!("{BASE}timezone: Europe/Paris\n{ok}")).unwrap().domains[0].rules.len(), 2);
     refused("schedules: [{volume: a}]\n", &["schedule of a", "exactly one"]);
     refused("schedules: [{volume: a, cron: 'x y'}]\n", &["schedule of a", "cron"]);
     refused("timezone: Mars/Olympus\n", &["timezone Mars/Olympus"]);
@@ -104,7 +105,7 @@ fn schedules_are_checked() {
 
 #[test]
 fn maintenance_runs_without_being_configured() {
-    let all = validate(BASE).unwrap().maintenance;
+    let all = validate(BASE).unwrap().domains[0].maintenance.clone();
     assert!(all.leader && !all.retention.is_empty());
     for kind in [TaskKind::Forget, TaskKind::Gc, TaskKind::Scrub, TaskKind::RestoreTest] {
         assert_ne!(all.timing(kind).describe(), "", "{kind:?}");
@@ -121,7 +122,7 @@ fn maintenance_is_configured() {
                 \x20 gc: {cron: '0 1 * * *', window: '22:00-06:00', fence_after_seconds: 9, wait_seconds: 0, bytes_max: 7}\n\
                 \x20 scrub: {enabled: false}\n\
                 \x20 restore_test: {volumes_max: 3, bytes_max: 5, scratch_dir: /x}\n";
-    let all = validate(&format!("{BASE}{yaml}")).unwrap().maintenance;
+    let all = validate(&format!("{BASE}{yaml}")).unwrap().domains[0].maintenance.clone();
     assert!(!all.leader);
     assert_eq!(all.retention.len(), 2);
     let rule = &all.retention[0];
@@ -134,7 +135,7 @@ fn maintenance_is_configured() {
     assert_eq!(all.scrub.timing.describe(), "");
     let test = all.restore_test;
     assert_eq!((test.volumes_max, test.bytes_max, test.scratch_dir.to_str()), (3, 5, Some("/x")));
-    assert!(validate(&format!("{BASE}retention: []\n")).unwrap().maintenance.retention.is_empty());
+    assert!(validate(&format!("{BASE}retention: []\n")).unwrap().domains[0].maintenance.retention.is_empty());
 }
 
 #[test]
@@ -176,4 +177,67 @@ fn every_setting_is_in_the_documentation() {
     for name in first.flat_map(|names| names.split(", ")).map(|n| n.trim_matches('`')) {
         assert!(ConfigLayer::FIELDS.contains(&name), "{name}");
     }
+}
+
+const LISTED: &str = "repo: file:///r\nstate_dir: /s\n";
+
+#[test]
+fn a_domain_takes_over_what_it_does_not_say_but_never_a_key() {
+    let yaml = "schedules: [{volume: '*', max_age_seconds: 60}]\nretention: [{volume: '*', keep_last: 9}]\nleader: false\n\
+                maintenance: {gc: {every_seconds: 7}, restore_test: {scratch_dir: /scratch}}\ndomains:\n\
+                - {name: a, key_file: /a}\n\
+                - {name: b, passphrase_file: /b, schedules: [], retention: [], leader: true, maintenance: {}}\n";
+    let config = validate(&format!("{LISTED}{yaml}")).unwrap();
+    assert!(config.listed);
+    let [a, b] = &config.domains[..] else { unreachable!("{:?}", config.domains) };
+    assert_eq!((a.repository.domain.as_str(), b.repository.domain.as_str()), ("a", "b"));
+    assert_ne!(a.repository.key, b.repository.key);
+    assert_eq!((a.rules.len(), b.rules.len()), (1, 0));
+    assert_eq!((a.maintenance.retention.len(), b.maintenance.retention.len()), (1, 0));
+    assert_eq!((a.maintenance.leader, b.maintenance.leader), (false, true));
+    assert_eq!(a.maintenance.gc.timing.describe(), "every 7 s");
+    assert_ne!(b.maintenance.gc.timing.describe(), "every 7 s");
+    assert_eq!(a.database.to_str(), Some("/s/domains/a/coordinator.db"));
+    // Restore tests empty their folders.
+    assert_eq!(a.maintenance.restore_test.scratch_dir.to_str(), Some("/scratch/a"));
+    assert_eq!(b.maintenance.restore_test.scratch_dir.to_str(), Some("/s/domains/b/restore-tests"));
+    assert!(!validate(BASE).unwrap().listed);
+}
+
+#[test]
+fn domains_are_checked() {
+    let refused = |more: &str, why: &[&str]| {
+        let e = validate(&format!("{LISTED}{more}")).expect_err(more).to_string();
+        for part in why {
+            assert!(e.contains(part), "{part:?} is not in {e:?}");
+        }
+    };
+    refused("domains: []\n", &["domains: 0 of them"]);
+    refused("domains: [{name: a}]\n", &["domain a: key_file or passphrase_file is missing"]);
+    refused("domains: [{name: a/b, key_file: /a}]\n", &["domain \"a/b\""]);
+    refused(
+        "domains: [{name: a, key_file: /a}, {name: a, key_file: /b}]\n",
+        &["domain a is configured twice"],
+    );
+    refused(
+        "domains: [{name: a, key_file: /a}, {name: b, key_file: /a}]\n",
+        &["domain b: its key file is another domain's, too"],
+    );
+    refused(
+        "key_file: /k\ndomains: [{name: a, key_file: /a}]\n",
+        &["key_file and domains exclude each other"],
+    );
+    refused("domain: a\ndomains: [{name: a, key_file: /a}]\n", &["domain and domains exclude each other"]);
+    refused("domains: [{name: a, key_file: /a, repo: x}]\n", &["repo"]);
+    refused(
+        "domains: [{name: a, key_file: /a, schedules: [{volume: x}]}]\n",
+        &["domain a: schedule of x: exactly one"],
+    );
+    let two = "domains: [{name: a, key_file: /a}, {name: b, key_file: /b}]\n";
+    let open = "listen: 0.0.0.0:1\ntls_cert_file: /c\ntls_key_file: /k\ntls_client_ca_file: /ca\n";
+    refused(&format!("{open}{two}"), &["every caller may use all of them"]);
+    let token = "tokens: [{file: /1, clients: read, domains: [a]}]\n";
+    let tokens = validate(&format!("{LISTED}{open}{two}{token}")).unwrap().tokens;
+    assert_eq!(tokens[0].1.domains.as_deref(), Some(&["a".to_owned()][..]));
+    refused("tokens: [{file: /1, clients: read, domains: []}]\n", &["token /1: domains must name some"]);
 }

@@ -8,7 +8,7 @@ use repository::ids::Sid;
 use repository::manifest::record::{Registration, SessionKind};
 use repository::monitor::Figures;
 use repository::ops::Task;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::jobs;
 use crate::maintenance::{Leader, Maintenance, Record};
@@ -24,6 +24,8 @@ pub(crate) struct Keeper {
     /// When the coordinator first knew of each kind's schedule.
     pub(super) begun: OnceLock<Vec<(String, Timestamp)>>,
     pub(crate) live: Arc<Live>,
+    /// Who holds a permit may run a task.
+    pub(super) turns: Arc<Semaphore>,
 }
 
 /// A task that runs.
@@ -67,7 +69,23 @@ impl Keeper {
             wake: Notify::new(),
             begun: OnceLock::new(),
             live: Arc::default(),
+            turns: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// Waits until the task may run beside those of other domains: in the order in which they came, so that none of them
+    /// waits for ever. `None` for one that was told to end meanwhile.
+    pub(super) async fn turn(&self, running: &Running) -> Option<OwnedSemaphorePermit> {
+        if let Ok(turn) = self.turns.clone().try_acquire_owned() {
+            return Some(turn);
+        }
+        running.say("waiting for tasks of other domains".to_owned());
+        let turn = tokio::select! {
+            turn = self.turns.clone().acquire_owned() => turn.ok(),
+            () = running.task.cancel.cancelled() => None,
+        };
+        running.say(String::new());
+        turn
     }
 
     /// The task that runs now.

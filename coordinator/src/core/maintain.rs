@@ -248,7 +248,13 @@ impl Core {
     }
 
     async fn perform(self: Arc<Self>, record: Record, running: Running) {
-        let done = self.work(&record, &running).await;
+        let turn = self.keeper.turn(&running).await;
+        // One that was told to end meanwhile looks at that first of all.
+        let done = match turn {
+            Some(_) => self.work(&record, &running).await,
+            None => running.task.check().and_then(|()| Err(Error::new(ErrorKind::Cancelled, "cancelled"))),
+        };
+        drop(turn);
         let figures = running.task.monitor.figures();
         let event = end_of(done, running.why_stopped(), figures);
         let changed = self.change_task(record.id, event).await;

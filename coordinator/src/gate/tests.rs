@@ -41,18 +41,9 @@ fn every_method_is_listed_and_unknown_ones_are_refused() {
 fn each_token_opens_what_it_grants() {
     let dir = tempfile::tempdir().unwrap();
     let grants = [
-        (
-            "agent-token-of-length",
-            Grant { name: String::new(), agents: vec!["node-*".into()], clients: None },
-        ),
-        (
-            "reader-token-of-length",
-            Grant { name: String::new(), agents: Vec::new(), clients: Some(Access::Read) },
-        ),
-        (
-            "writer-token-of-length",
-            Grant { name: String::new(), agents: Vec::new(), clients: Some(Access::Write) },
-        ),
+        ("agent-token-of-length", Grant { agents: vec!["node-*".into()], ..Grant::default() }),
+        ("reader-token-of-length", Grant { clients: Some(Access::Read), ..Grant::default() }),
+        ("writer-token-of-length", Grant { clients: Some(Access::Write), ..Grant::default() }),
     ];
     let files = grants.into_iter().map(|(token, grant)| {
         let path = dir.path().join(token);

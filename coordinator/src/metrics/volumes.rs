@@ -10,11 +10,12 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use repository::ops::snapshots::Snapshot;
 
-use crate::limits::VOLUMES_LABELLED_MAX;
-
 /// Snapshots of each volume, and when its newest good one began. Cloning shares it.
-#[derive(Clone, Debug, Default)]
-pub struct Volumes(Arc<RwLock<Vec<Row>>>);
+#[derive(Clone, Debug)]
+pub struct Volumes {
+    rows: Arc<RwLock<Vec<Row>>>,
+    names_max: usize,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
@@ -24,6 +25,11 @@ struct Row {
 }
 
 impl Volumes {
+    /// Names at most so many.
+    pub(super) fn new(names_max: usize) -> Self {
+        Self { rows: Arc::default(), names_max }
+    }
+
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register_collector(Box::new(self.clone()));
     }
@@ -45,8 +51,8 @@ impl Volumes {
         };
         let mut rows: Vec<Row> = by_volume.into_iter().map(row).collect();
         rows.sort_by_key(|r| r.newest_good);
-        rows.truncate(VOLUMES_LABELLED_MAX);
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = rows;
+        rows.truncate(self.names_max);
+        *self.rows.write().unwrap_or_else(PoisonError::into_inner) = rows;
     }
 }
 
@@ -68,7 +74,7 @@ const METRICS: [(&str, &str, Read); 2] = [
 
 impl Collector for Volumes {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let rows = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner).clone();
         for (name, help, read) in METRICS {
             // The library adds the full stop only to registered metrics.
             let help = format!("{help}.");

@@ -14,15 +14,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 
 use crate::core::Core;
+use crate::door::core_of;
 use crate::gate::Grant;
 use crate::limits::{AGENT_QUEUE, HEARTBEATS_MISSED, HELLO_SECONDS};
 
 /// Serves agents.
 #[derive(Clone, Debug)]
 pub(crate) struct AgentService {
-    pub(crate) core: Arc<Core>,
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
 }
@@ -39,6 +40,7 @@ impl Agents for AgentService {
     ) -> Result<Response<Self::AttachStream>, Status> {
         // Without the gate's word nobody gets in.
         let grant = request.extensions().get::<Grant>().cloned().unwrap_or_default();
+        let core = core_of(&request)?;
         let mut incoming = request.into_inner();
         let first = tokio::time::timeout(Duration::from_secs(HELLO_SECONDS), incoming.message());
         let first = first.await.map_err(|_| Status::deadline_exceeded("no hello"))??;
@@ -49,8 +51,9 @@ impl Agents for AgentService {
         let good = hello.check().and_then(|()| grant.check_agent(&agent));
         good.map_err(|e| error_to_status(&e))?;
         let (outbox, outgoing) = mpsc::channel(AGENT_QUEUE);
-        let number = self.core.hello(hello, outbox).await.map_err(|e| error_to_status(&e))?;
-        self.tasks.spawn(listen(self.clone(), agent, number, incoming));
+        let number = core.hello(hello, outbox).await.map_err(|e| error_to_status(&e))?;
+        let (shutdown, span) = (self.shutdown.clone(), core.span.clone());
+        self.tasks.spawn(listen(core, shutdown, (agent, number), incoming).instrument(span));
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
 
@@ -58,22 +61,22 @@ impl Agents for AgentService {
         &self,
         request: Request<v1::LookupRequest>,
     ) -> Result<Response<v1::LookupResponse>, Status> {
-        let answer = self.core.lookup(request.into_inner()).await;
+        let answer = core_of(&request)?.lookup(request.into_inner()).await;
         answer.map(Response::new).map_err(|e| error_to_status(&e))
     }
 }
 
 /// Hears an agent until it goes, falls silent, connects anew, or the coordinator stops.
 async fn listen(
-    service: AgentService,
-    agent: String,
-    number: u64,
+    core: Arc<Core>,
+    shutdown: CancellationToken,
+    (agent, number): (String, u64),
     mut incoming: Streaming<v1::AgentMessage>,
 ) {
-    let silence = Duration::from_secs(u64::from(service.core.heartbeat_seconds)) * HEARTBEATS_MISSED;
+    let silence = Duration::from_secs(u64::from(core.heartbeat_seconds)) * HEARTBEATS_MISSED;
     loop {
         let next = tokio::select! {
-            () = service.shutdown.cancelled() => break,
+            () = shutdown.cancelled() => break,
             next = tokio::time::timeout(silence, incoming.message()) => next,
         };
         let message = match next {
@@ -88,16 +91,16 @@ async fn listen(
                 break;
             }
         };
-        if !service.core.hub.is_current(&agent, number) {
+        if !core.hub.is_current(&agent, number) {
             break;
         }
         // A message of a kind that we don't know is of a newer agent: ignored.
         let Some(message) = message else { continue };
-        if let Err(e) = service.core.hear(&agent, message).await {
+        if let Err(e) = core.hear(&agent, message).await {
             tracing::warn!(agent, error = %e.chain(), "agent's message could not be dealt with");
-            service.core.hub.end(&agent, number, error_to_status(&e));
+            core.hub.end(&agent, number, error_to_status(&e));
             break;
         }
     }
-    service.core.goodbye(&agent, number).await;
+    core.goodbye(&agent, number).await;
 }

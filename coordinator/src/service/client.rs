@@ -14,7 +14,6 @@ use repository::Result;
 use repository::ops::Task;
 use repository::ops::snapshots::Snapshot;
 use repository::ops::verify::Level;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
@@ -22,7 +21,8 @@ use tonic::{Request, Response, Status};
 use super::batch::batches;
 use super::pump::{Outgoing, Pumps};
 use crate::core::{Core, View};
-use crate::limits::{CAT_BYTES_PER_MESSAGE, CLIENT_STREAMS_MAX, RUNS_LISTED, STALL_SECONDS, WATCHES_MAX};
+use crate::door::core_of;
+use crate::limits::{CAT_BYTES_PER_MESSAGE, RUNS_LISTED, STALL_SECONDS};
 
 mod lists;
 
@@ -32,9 +32,6 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// Serves people and their tools.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientService {
-    pub(super) core: Arc<Core>,
-    work: Arc<Semaphore>,
-    pub(super) watches: Arc<Semaphore>,
     pub(super) pumps: Pumps,
 }
 
@@ -44,41 +41,49 @@ pub(super) fn answer<T>(result: Result<T>) -> Out<T> {
     result.map(Response::new).map_err(|e| error_to_status(&e))
 }
 
-/// The request, if all its fields make sense.
-pub(super) fn take<T: Check>(request: Request<T>) -> Result<T, Status> {
+/// The domain's core and the request, if all its fields make sense.
+pub(super) fn take<T: Check>(request: Request<T>) -> Result<(Arc<Core>, T), Status> {
+    let core = core_of(&request)?;
     let message = request.into_inner();
     message.check().map_err(|e| error_to_status(&e))?;
-    Ok(message)
+    Ok((core, message))
 }
 
 impl ClientService {
-    pub(crate) fn new(core: Arc<Core>, tasks: TaskTracker, shutdown: CancellationToken) -> Self {
-        let (work, watches) = (Semaphore::new(CLIENT_STREAMS_MAX), Semaphore::new(WATCHES_MAX));
-        let pumps = Pumps { tasks, shutdown, stall: Duration::from_secs(STALL_SECONDS) };
-        Self { core, work: Arc::new(work), watches: Arc::new(watches), pumps }
-    }
-
-    async fn snapshot(&self, spec: Option<v1::SnapshotSpec>) -> Result<Snapshot, Status> {
-        let spec = spec.unwrap_or_default();
-        let volume = Some(spec.volume.as_str()).filter(|v| !v.is_empty());
-        self.core.engine.snapshot(&spec.spec, volume).await.map_err(|e| error_to_status(&e))
+    pub(crate) fn new(tasks: TaskTracker, shutdown: CancellationToken) -> Self {
+        Self { pumps: Pumps { tasks, shutdown, stall: Duration::from_secs(STALL_SECONDS) } }
     }
 
     /// A stream behind which the repository works.
-    fn stream<T: Send + 'static>(&self, messages: BoxStream<'static, Result<T, Status>>) -> Out<Outgoing<T>> {
-        Ok(Response::new(self.pumps.start(&self.work, messages)?))
+    fn stream<T: Send + 'static>(
+        &self,
+        core: &Core,
+        messages: BoxStream<'static, Result<T, Status>>,
+    ) -> Out<Outgoing<T>> {
+        Ok(Response::new(self.pumps.start(&core.streams, messages)?))
     }
 
     /// A list that is known already.
-    pub(super) fn list<W, M>(&self, items: Result<Vec<W>>, message: fn(Vec<W>) -> M) -> Out<Outgoing<M>>
+    pub(super) fn list<W, M>(
+        &self,
+        core: &Core,
+        items: Result<Vec<W>>,
+        message: fn(Vec<W>) -> M,
+    ) -> Out<Outgoing<M>>
     where
         W: prost::Message + Clone + 'static,
         M: Send + 'static,
     {
         let items = items.map_err(|e| error_to_status(&e))?;
         let items = stream::iter(items.into_iter().map(Ok)).boxed();
-        self.stream(batches(items, W::clone, W::encoded_len, message))
+        self.stream(core, batches(items, W::clone, W::encoded_len, message))
     }
+}
+
+async fn find(core: &Core, spec: Option<v1::SnapshotSpec>) -> Result<Snapshot, Status> {
+    let spec = spec.unwrap_or_default();
+    let volume = Some(spec.volume.as_str()).filter(|v| !v.is_empty());
+    core.engine.snapshot(&spec.spec, volume).await.map_err(|e| error_to_status(&e))
 }
 
 #[tonic::async_trait]
@@ -95,42 +100,43 @@ impl Holdfast for ClientService {
     type VerifyStream = Outgoing<v1::VerifyUpdate>;
 
     async fn list_agents(&self, request: Request<v1::ListAgentsRequest>) -> Out<Self::ListAgentsStream> {
-        take(request)?;
-        let agents = lists::agents(&self.core).await;
-        self.list(agents, |agents| v1::ListAgentsResponse { agents })
+        let (core, _) = take(request)?;
+        let agents = lists::agents(&core).await;
+        self.list(&core, agents, |agents| v1::ListAgentsResponse { agents })
     }
 
     async fn list_volumes(&self, request: Request<v1::ListVolumesRequest>) -> Out<Self::ListVolumesStream> {
-        take(request)?;
-        let volumes = lists::volumes(&self.core).await;
-        self.list(volumes, |volumes| v1::ListVolumesResponse { volumes })
+        let (core, _) = take(request)?;
+        let volumes = lists::volumes(&core).await;
+        self.list(&core, volumes, |volumes| v1::ListVolumesResponse { volumes })
     }
 
     async fn list_snapshots(
         &self,
         request: Request<v1::ListSnapshotsRequest>,
     ) -> Out<Self::ListSnapshotsStream> {
-        let r = take(request)?;
-        let items = self.core.refresh().await.map(|()| lists::snapshots(&self.core, &r.volume));
-        self.list(items, lists::snapshots_message)
+        let (core, r) = take(request)?;
+        let items = core.refresh().await.map(|()| lists::snapshots(&core, &r.volume));
+        self.list(&core, items, lists::snapshots_message)
     }
 
     async fn get_snapshot(&self, request: Request<v1::GetSnapshotRequest>) -> Out<v1::Snapshot> {
-        let snapshot = self.snapshot(take(request)?.snapshot).await?;
+        let (core, r) = take(request)?;
+        let snapshot = find(&core, r.snapshot).await?;
         Ok(Response::new(convert::snapshot_to_wire(&snapshot)))
     }
 
     async fn run_backup(&self, request: Request<v1::RunBackupRequest>) -> Out<v1::RunStarted> {
-        let r = take(request)?;
+        let (core, r) = take(request)?;
         let spec = BackupSpec { volume: r.volume, read_all: r.read_all, tags: r.tags };
-        let started = self.core.run_backup(spec).await;
+        let started = core.run_backup(spec).await;
         answer(started.map(|(id, existed)| v1::RunStarted { run_id: id.0.to_vec().into(), existed }))
     }
 
     async fn restore(&self, request: Request<v1::RestoreRequest>) -> Out<v1::RunStarted> {
-        let r = take(request)?;
+        let (core, r) = take(request)?;
         let existing = convert::existing_from_wire(r.existing());
-        let snapshot = self.snapshot(r.snapshot).await?;
+        let snapshot = find(&core, r.snapshot).await?;
         let spec = RestoreSpec {
             snapshot: snapshot.id,
             path: r.path.to_vec(),
@@ -138,60 +144,62 @@ impl Holdfast for ClientService {
             target: r.target.to_vec(),
             existing,
         };
-        let started = self.core.run_restore(spec, Some(r.agent_id).filter(|a| !a.is_empty())).await;
+        let started = core.run_restore(spec, Some(r.agent_id).filter(|a| !a.is_empty())).await;
         answer(started.map(|id| v1::RunStarted { run_id: id.0.to_vec().into(), existed: false }))
     }
 
     async fn list_runs(&self, request: Request<v1::ListRunsRequest>) -> Out<Self::ListRunsStream> {
-        let r = take(request)?;
+        let (core, r) = take(request)?;
         let limit = if r.limit == 0 { RUNS_LISTED } else { r.limit };
-        let runs = self.core.db.runs(Some(r.volume).filter(|v| !v.is_empty()), limit).await;
-        let wire = |record| lists::run(&self.core.view(record));
+        let runs = core.db.runs(Some(r.volume).filter(|v| !v.is_empty()), limit).await;
+        let wire = |record| lists::run(&core.view(record));
         let runs = runs.map(|runs| lists::without_problems(runs.into_iter().map(wire)));
-        self.list(runs, |runs| v1::ListRunsResponse { runs })
+        self.list(&core, runs, |runs| v1::ListRunsResponse { runs })
     }
 
     async fn watch_run(&self, request: Request<v1::WatchRunRequest>) -> Out<Self::WatchRunStream> {
-        let id = convert::job_id_from_wire(&take(request)?.run_id).map_err(|e| error_to_status(&e))?;
-        let views = self.core.watch(id).await.map_err(|e| error_to_status(&e))?;
+        let (core, r) = take(request)?;
+        let id = convert::job_id_from_wire(&r.run_id).map_err(|e| error_to_status(&e))?;
+        let views = core.watch(id).await.map_err(|e| error_to_status(&e))?;
         let runs = views.map(|view: View| Ok(lists::run(&view))).boxed();
-        Ok(Response::new(self.pumps.start(&self.watches, runs)?))
+        Ok(Response::new(self.pumps.start(&core.watches_open, runs)?))
     }
 
     async fn cancel_run(&self, request: Request<v1::CancelRunRequest>) -> Out<v1::Run> {
-        let id = convert::job_id_from_wire(&take(request)?.run_id).map_err(|e| error_to_status(&e))?;
-        let record = self.core.cancel(id).await;
-        answer(record.map(|r| lists::run(&self.core.view(r))))
+        let (core, r) = take(request)?;
+        let id = convert::job_id_from_wire(&r.run_id).map_err(|e| error_to_status(&e))?;
+        let record = core.cancel(id).await;
+        answer(record.map(|r| lists::run(&core.view(r))))
     }
 
     async fn list_entries(&self, request: Request<v1::ListEntriesRequest>) -> Out<Self::ListEntriesStream> {
-        let r = take(request)?;
-        let snapshot = self.snapshot(r.snapshot).await?;
-        let entries = self.core.engine.list(&snapshot, &r.path, r.recursive);
+        let (core, r) = take(request)?;
+        let snapshot = find(&core, r.snapshot).await?;
+        let entries = core.engine.list(&snapshot, &r.path, r.recursive);
         let message = |entries| v1::EntryBatch { entries };
-        self.stream(batches(entries, convert::entry_to_wire, lists::entry_cost, message))
+        self.stream(&core, batches(entries, convert::entry_to_wire, lists::entry_cost, message))
     }
 
     async fn find_entries(&self, request: Request<v1::FindEntriesRequest>) -> Out<Self::FindEntriesStream> {
-        let r = take(request)?;
-        let snapshot = self.snapshot(r.snapshot).await?;
-        let entries = self.core.engine.find(&snapshot, &r.patterns).map_err(|e| error_to_status(&e))?;
+        let (core, r) = take(request)?;
+        let snapshot = find(&core, r.snapshot).await?;
+        let entries = core.engine.find(&snapshot, &r.patterns).map_err(|e| error_to_status(&e))?;
         let message = |entries| v1::EntryBatch { entries };
-        self.stream(batches(entries, convert::entry_to_wire, lists::entry_cost, message))
+        self.stream(&core, batches(entries, convert::entry_to_wire, lists::entry_cost, message))
     }
 
     async fn diff(&self, request: Request<v1::DiffRequest>) -> Out<Self::DiffStream> {
-        let r = take(request)?;
-        let older = self.snapshot(r.older).await?;
-        let newer = self.snapshot(r.newer).await?;
-        let changes = self.core.engine.diff(&older, &newer);
+        let (core, r) = take(request)?;
+        let older = find(&core, r.older).await?;
+        let newer = find(&core, r.newer).await?;
+        let changes = core.engine.diff(&older, &newer);
         let message = |changes| v1::ChangeBatch { changes };
-        self.stream(batches(changes, convert::change_to_wire, lists::change_cost, message))
+        self.stream(&core, batches(changes, convert::change_to_wire, lists::change_cost, message))
     }
 
     async fn cat(&self, request: Request<v1::CatRequest>) -> Out<Self::CatStream> {
-        let r = take(request)?;
-        let snapshot = self.snapshot(r.snapshot).await?;
+        let (core, r) = take(request)?;
+        let snapshot = find(&core, r.snapshot).await?;
         let cut = |data: Result<Bytes>| {
             let pieces: Vec<_> = match data {
                 Ok(data) => split(data).map(|data| Ok(v1::CatData { data })).collect(),
@@ -199,19 +207,19 @@ impl Holdfast for ClientService {
             };
             stream::iter(pieces)
         };
-        self.stream(self.core.engine.cat(&snapshot, &r.path).flat_map(cut).boxed())
+        self.stream(&core, core.engine.cat(&snapshot, &r.path).flat_map(cut).boxed())
     }
 
     async fn verify(&self, request: Request<v1::VerifyRequest>) -> Out<Self::VerifyStream> {
-        let r = take(request)?;
-        let snapshot = self.snapshot(r.snapshot).await?;
+        let (core, r) = take(request)?;
+        let snapshot = find(&core, r.snapshot).await?;
         let level = if r.quick { Level::Quick } else { Level::Full };
-        self.stream(verify(self.core.clone(), snapshot, level))
+        self.stream(&core, verify(core.clone(), snapshot, level))
     }
 
     async fn stats(&self, request: Request<v1::StatsRequest>) -> Out<v1::StatsResponse> {
-        take(request)?;
-        answer(self.core.engine.stats().await.map(|s| lists::stats(&s)))
+        let (core, _) = take(request)?;
+        answer(core.engine.stats().await.map(|s| lists::stats(&s)))
     }
 }
 

@@ -35,21 +35,21 @@ impl Maintenance for MaintenanceService {
 
     async fn forget(&self, request: Request<v1::ForgetRequest>) -> Out<Self::ForgetStream> {
         let by = caller(&request);
-        let r = take(request)?;
+        let (core, r) = take(request)?;
         let because = Because { by, why: r.reason.clone() };
-        let fates = forget::forget(&self.0.core, r, &because).await;
-        self.0.list(fates, forget::message)
+        let fates = forget::forget(&core, r, &because).await;
+        self.0.list(&core, fates, forget::message)
     }
 
     async fn unforget(&self, request: Request<v1::UnforgetRequest>) -> Out<v1::UnforgetResponse> {
         let by = caller(&request);
-        let r = take(request)?;
+        let (core, r) = take(request)?;
         let because = Because { by, why: r.reason };
         let (forgotten, id) =
-            self.0.core.engine.unforget(&r.snapshot, &because).await.map_err(|e| error_to_status(&e))?;
+            core.engine.unforget(&r.snapshot, &because).await.map_err(|e| error_to_status(&e))?;
         let answered =
             v1::UnforgetResponse { forgotten: forgotten.0.to_vec().into(), id: id.0.to_vec().into() };
-        answer(self.0.core.refresh().await.map(|()| answered))
+        answer(core.refresh().await.map(|()| answered))
     }
 
     async fn start_maintenance(
@@ -57,9 +57,9 @@ impl Maintenance for MaintenanceService {
         request: Request<v1::StartMaintenanceRequest>,
     ) -> Out<v1::MaintenanceStarted> {
         let by = caller(&request);
-        let r = take(request)?;
+        let (core, r) = take(request)?;
         let spec = convert::task_spec_from_wire(r.spec).map_err(|e| error_to_status(&e))?;
-        let started = self.0.core.start_task(spec, &by, &r.reason).await;
+        let started = core.start_task(spec, &by, &r.reason).await;
         answer(started.map(|(id, existed)| v1::MaintenanceStarted { task_id: id.0.to_vec().into(), existed }))
     }
 
@@ -67,14 +67,15 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<v1::ListMaintenanceRequest>,
     ) -> Out<Self::ListMaintenanceStream> {
-        let r = take(request)?;
+        let (core, r) = take(request)?;
         let limit = if r.limit == 0 { RUNS_LISTED } else { r.limit };
-        self.0.list(views::list(&self.0.core, limit).await, views::message)
+        self.0.list(&core, views::list(&core, limit).await, views::message)
     }
 
     async fn get_maintenance(&self, request: Request<v1::GetMaintenanceRequest>) -> Out<v1::MaintenanceTask> {
-        let id = convert::task_id_from_wire(&take(request)?.task_id).map_err(|e| error_to_status(&e))?;
-        answer(self.0.core.task(id).await.map(|v| views::task(&v)))
+        let (core, r) = take(request)?;
+        let id = convert::task_id_from_wire(&r.task_id).map_err(|e| error_to_status(&e))?;
+        answer(core.task(id).await.map(|v| views::task(&v)))
     }
 
     async fn cancel_maintenance(
@@ -82,29 +83,31 @@ impl Maintenance for MaintenanceService {
         request: Request<v1::CancelMaintenanceRequest>,
     ) -> Out<v1::MaintenanceTask> {
         let by = caller(&request);
-        let id = convert::task_id_from_wire(&take(request)?.task_id).map_err(|e| error_to_status(&e))?;
+        let (core, r) = take(request)?;
+        let id = convert::task_id_from_wire(&r.task_id).map_err(|e| error_to_status(&e))?;
         tracing::info!(task = %id, by, "maintenance is to be cancelled");
-        answer(self.0.core.cancel_task(id).await.map(|v| views::task(&v)))
+        answer(core.cancel_task(id).await.map(|v| views::task(&v)))
     }
 
     async fn watch_maintenance(
         &self,
         request: Request<v1::WatchMaintenanceRequest>,
     ) -> Out<Self::WatchMaintenanceStream> {
-        let id = convert::task_id_from_wire(&take(request)?.task_id).map_err(|e| error_to_status(&e))?;
-        let seen = self.0.core.watch_task(id).await.map_err(|e| error_to_status(&e))?;
+        let (core, r) = take(request)?;
+        let id = convert::task_id_from_wire(&r.task_id).map_err(|e| error_to_status(&e))?;
+        let seen = core.watch_task(id).await.map_err(|e| error_to_status(&e))?;
         let tasks = seen.map(|v| v.map(|v| views::task(&v)).map_err(|e| error_to_status(&e))).boxed();
-        Ok(Response::new(self.0.pumps.start(&self.0.watches, tasks)?))
+        Ok(Response::new(self.0.pumps.start(&core.watches_open, tasks)?))
     }
 
     async fn list_audit(&self, request: Request<v1::ListAuditRequest>) -> Out<Self::ListAuditStream> {
-        let r = take(request)?;
+        let (core, r) = take(request)?;
         let filter = Filter {
             since: (r.since_unix_nanos != 0).then_some(Timestamp(r.since_unix_nanos)),
             kind: Some(r.kind).filter(|k| !k.is_empty()),
             newest: usize::try_from(r.newest).unwrap_or(usize::MAX),
         };
-        let found = self.0.core.engine.audit(&filter).await;
-        self.0.list(found.map(views::audit), views::audit_message)
+        let found = core.engine.audit(&filter).await;
+        self.0.list(&core, found.map(views::audit), views::audit_message)
     }
 }

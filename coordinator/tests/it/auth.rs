@@ -36,14 +36,8 @@ async fn each_side_needs_its_own_token() {
     let (agent_token, client_token) = (token(dir.path(), "agent-token"), token(dir.path(), "client-token"));
     let config = coordinator::Config {
         tokens: vec![
-            (
-                agent_token.clone(),
-                Grant { name: String::new(), agents: vec!["agent-2".into()], clients: None },
-            ),
-            (
-                client_token.clone(),
-                Grant { name: String::new(), agents: Vec::new(), clients: Some(Access::Read) },
-            ),
+            (agent_token.clone(), Grant { agents: vec!["agent-2".into()], ..Grant::default() }),
+            (client_token.clone(), Grant { clients: Some(Access::Read), ..Grant::default() }),
         ],
         ..coordinator_config(dir.path())
     };
@@ -69,15 +63,11 @@ async fn each_side_needs_its_own_token() {
 async fn an_agent_is_who_its_token_says() {
     let dir = tempfile::tempdir().unwrap();
     let tokens: Vec<_> = ["node-1", "node-2"]
-        .map(|id| {
-            (token(dir.path(), id), Grant { name: String::new(), agents: vec![id.into()], clients: None })
-        })
+        .map(|id| (token(dir.path(), id), Grant { agents: vec![id.into()], ..Grant::default() }))
         .into();
     let ops = token(dir.path(), "ops");
-    let all = [
-        tokens.clone(),
-        vec![(ops.clone(), Grant { name: String::new(), agents: vec![], clients: Some(Access::Write) })],
-    ];
+    let all =
+        [tokens.clone(), vec![(ops.clone(), Grant { clients: Some(Access::Write), ..Grant::default() })]];
     let config = coordinator::Config { tokens: all.concat(), ..coordinator_config(dir.path()) };
     let coordinator = Coordinator::start(config, Arc::new(FakeEngine::default())).await;
     let with = |file: &PathBuf| Target { token_file: Some(file.clone()), ..coordinator.target() };

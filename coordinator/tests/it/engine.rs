@@ -54,17 +54,20 @@ async fn a_volume_goes_in_and_comes_back() {
     std::fs::write(volume.join("sub/file"), &content).unwrap();
     std::fs::write(volume.join("note"), "hello").unwrap();
 
-    let config = coordinator::Config { repository: repository.clone(), ..coordinator_config(dir.path()) };
-    let engine = RepositoryEngine::open(&config, Arc::new(Counts::default()), &env).await.unwrap();
+    let mut config = coordinator_config(dir.path());
+    config.domains[0].repository = repository.clone();
+    let engine = RepositoryEngine::open(&repository, 60, Arc::new(Counts::default()), &env).await.unwrap();
     let coordinator = Coordinator::start(config, Arc::new(engine)).await;
     let client = coordinator.client();
     let mut config = agent_config(dir.path(), coordinator.target(), &["v"]);
-    config.repository = repository;
-    config.volumes[0].path = volume.clone();
-    config.restore_roots = vec![dir.path().join("restored")];
+    config.domains[0].repository = repository;
+    config.domains[0].volumes[0].path = volume.clone();
+    config.domains[0].restore_roots = vec![dir.path().join("restored")];
     let (metrics, shutdown) = (agent::metrics::Metrics::default(), CancellationToken::new());
     let dialer = config.coordinator.open(&metrics.reloads).unwrap();
-    let executor = RepositoryExecutor::open(&config, dialer.clone(), &metrics, &env).await.unwrap();
+    let executor = RepositoryExecutor::open((&config, &config.domains[0]), dialer.clone(), &metrics, &env)
+        .await
+        .unwrap();
     let agent = agent::start(config, dialer, Arc::new(executor), metrics, env, shutdown.clone());
     let agent = agent.await.unwrap();
     client.wait_agent(true).await;

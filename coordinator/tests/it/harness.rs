@@ -65,19 +65,33 @@ fn quiet(dir: &Path) -> Maintenance {
 }
 
 pub(crate) fn coordinator_config(dir: &Path) -> coordinator::Config {
-    coordinator::Config {
+    let domain = coordinator::config::Domain {
         repository: settings(),
+        database: dir.join("coordinator/coordinator.db"),
+        rules: Vec::new(),
+        maintenance: quiet(dir),
+    };
+    coordinator::Config {
+        domains: vec![domain],
+        listed: false,
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         http_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         tls: None,
         tokens: Vec::new(),
-        database: dir.join("coordinator/coordinator.db"),
-        rules: Vec::new(),
         refresh_seconds: 3600,
         lost_seconds: 3600,
         heartbeat_seconds: 1,
-        maintenance: quiet(dir),
     }
+}
+
+/// What HTTP answers, head and all.
+pub(crate) async fn get(http: SocketAddr, path: &str) -> String {
+    let mut socket = tokio::net::TcpStream::connect(http).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 /// A coordinator that a test can stop.
@@ -114,12 +128,7 @@ impl Coordinator {
 
     /// What HTTP answers, head and all.
     pub(crate) async fn get(&self, path: &str) -> String {
-        let mut socket = tokio::net::TcpStream::connect(self.http).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        socket.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).await.unwrap();
-        answer
+        get(self.http, path).await
     }
 
     pub(crate) async fn metrics(&self) -> String {
@@ -141,8 +150,15 @@ pub(crate) fn agent_config(dir: &Path, coordinator: Target, volumes: &[&str]) ->
         path: PathBuf::from("/data"),
         rules: Rules::default(),
     };
-    agent::Config {
+    let domain = agent::config::Domain {
         repository: settings(),
+        reuse: Default::default(),
+        volumes: volumes.iter().map(volume).collect(),
+        restore_roots: vec![PathBuf::from("/restore")],
+    };
+    agent::Config {
+        domains: vec![domain],
+        listed: false,
         coordinator,
         http_listen: None,
         agent_id: "agent-1".into(),
@@ -152,11 +168,8 @@ pub(crate) fn agent_config(dir: &Path, coordinator: Target, volumes: &[&str]) ->
         jobs_max: 1,
         zstd_level: 2,
         reread_days: 0,
-        reuse: Default::default(),
         readers: 0,
         reconnect_seconds_max: 1,
-        volumes: volumes.iter().map(volume).collect(),
-        restore_roots: vec![PathBuf::from("/restore")],
     }
 }
 

@@ -36,7 +36,7 @@ async fn a_backup_is_run_watched_and_counted() {
     let v = volumes.iter().find(|v| v.volume.as_ref().unwrap().name == "v").unwrap();
     assert_eq!((v.snapshots, v.newest.as_ref().unwrap().id[0], v.connected), (1, 5, true));
     eventually("the agent forgets the result", async || {
-        pair.agent.started.jobs.held().is_empty().then_some(())
+        pair.agent.started.jobs.as_ref().unwrap().held().is_empty().then_some(())
     })
     .await;
 }
@@ -114,11 +114,11 @@ async fn what_does_not_exist_is_named() {
 #[tokio::test]
 async fn restores_go_to_the_agent_that_allows_their_target() {
     let pair = pair().await;
-    let there = agent_config(pair.dir.path(), pair.coordinator.target(), &[]);
+    let mut there = agent_config(pair.dir.path(), pair.coordinator.target(), &[]);
+    there.domains[0].restore_roots = vec!["/elsewhere".into()];
     let _other = crate::harness::Agent::start(agent::Config {
         agent_id: "agent-2".into(),
         state_dir: pair.dir.path().join("agent-2"),
-        restore_roots: vec!["/elsewhere".into()],
         ..there
     })
     .await;

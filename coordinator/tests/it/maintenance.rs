@@ -77,7 +77,7 @@ async fn list(client: &Client) -> (Vec<v1::MaintenancePlan>, Vec<v1::Maintenance
 async fn a_schedule_fires_again_and_again_and_says_when() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = coordinator_config(dir.path());
-    config.maintenance.gc.timing = every(1);
+    config.domains[0].maintenance.gc.timing = every(1);
     let engine = Arc::new(FakeEngine::default());
     let coordinator = Coordinator::start(config, engine.clone()).await;
     eventually("it ran twice", async || (engine.count("gc") >= 2).then_some(())).await;
@@ -176,8 +176,8 @@ async fn a_window_that_is_closed_stops_nobody_who_asks() {
     let hour = (Env::system().now().seconds() / 3600) % 24;
     // Opens in two hours.
     let window = format!("{:02}:00-{:02}:00", (hour + 2) % 24, (hour + 3) % 24).parse().unwrap();
-    config.maintenance.gc.timing = Timing { window: Some(window), ..every(1) };
-    config.maintenance.forget = every(1);
+    config.domains[0].maintenance.gc.timing = Timing { window: Some(window), ..every(1) };
+    config.domains[0].maintenance.forget = every(1);
     let engine = Arc::new(FakeEngine::default());
     let coordinator = Coordinator::start(config, engine.clone()).await;
     eventually("what has no window ran", async || (engine.count("forget") >= 2).then_some(())).await;
@@ -196,9 +196,9 @@ async fn only_the_leader_runs_maintenance() {
     // The same state folder: the lock is taken.
     let second = Coordinator::start(config.clone(), Arc::new(FakeEngine::default())).await;
     let mut follower = config;
-    follower.database = dir.path().join("other/coordinator.db");
-    follower.maintenance.leader = false;
-    follower.maintenance.forget = every(1);
+    follower.domains[0].database = dir.path().join("other/coordinator.db");
+    follower.domains[0].maintenance.leader = false;
+    follower.domains[0].maintenance.forget = every(1);
     let third_engine = Arc::new(FakeEngine::default());
     let third = Coordinator::start(follower, third_engine.clone()).await;
     for (coordinator, why) in [(&second, "same state folder"), (&third, "leader: false")] {
@@ -228,7 +228,7 @@ fn keep_one(volume: &str, share_percent_max: u8) -> RetentionRule {
 async fn a_breaker_stops_retention_and_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = coordinator_config(dir.path());
-    config.maintenance.retention = vec![keep_one("db", 50), keep_one("*", 100)];
+    config.domains[0].maintenance.retention = vec![keep_one("db", 50), keep_one("*", 100)];
     let engine = Arc::new(FakeEngine::default());
     for n in 0..5 {
         let at = Timestamp::from_parts(1_700_000_000 + i64::from(n), 0);
@@ -273,7 +273,7 @@ async fn the_audit_knows_whose_token_it_was_and_readers_may_only_look() {
     let token = |name: &str, clients| {
         let path = dir.path().join(name);
         std::fs::write(&path, format!("{name}-0123456789abcdef")).unwrap();
-        (path, Grant { name: name.into(), agents: Vec::new(), clients: Some(clients) })
+        (path, Grant { name: name.into(), clients: Some(clients), ..Grant::default() })
     };
     config.tokens = vec![token("watcher", Access::Read), token("operator", Access::Write)];
     let engine = Arc::new(FakeEngine::default());
@@ -316,8 +316,8 @@ async fn the_audit_knows_whose_token_it_was_and_readers_may_only_look() {
 async fn scrubs_restore_tests_and_repairs_are_tasks_with_the_configured_budgets() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = coordinator_config(dir.path());
-    config.maintenance.scrub.bytes_max = 77;
-    config.maintenance.restore_test.volumes_max = 1;
+    config.domains[0].maintenance.scrub.bytes_max = 77;
+    config.domains[0].maintenance.restore_test.volumes_max = 1;
     let engine = Arc::new(FakeEngine::default());
     for (n, volume) in [(1, "v"), (2, "w")] {
         engine.snapshots.lock().unwrap().push(snapshot(n, volume, Timestamp(5)));

@@ -38,7 +38,10 @@ async fn work_is_finished_while_the_coordinator_is_away_and_reported_afterwards(
     pair.agent.wait_begun("v", 1).await;
     let (config, engine) = pair.coordinator.stop().await;
     pair.agent.executor.let_go();
-    eventually("the job ends", async || (pair.agent.started.jobs.results().len() == 1).then_some(())).await;
+    eventually("the job ends", async || {
+        (pair.agent.started.jobs.as_ref().unwrap().results().len() == 1).then_some(())
+    })
+    .await;
     // Even the agent may start anew in between: the result is on disk.
     pair.agent.stop().await;
     let coordinator = Coordinator::start(config, engine).await;
@@ -46,8 +49,10 @@ async fn work_is_finished_while_the_coordinator_is_away_and_reported_afterwards(
     let run = coordinator.client().wait_state(id, RunState::Done).await;
     assert_eq!((run.attempts, run.result.unwrap().figures.unwrap().bytes_read), (1, 42));
     assert_eq!(agent.executor.begun("v"), 0);
-    eventually("the agent forgets the result", async || agent.started.jobs.held().is_empty().then_some(()))
-        .await;
+    eventually("the agent forgets the result", async || {
+        agent.started.jobs.as_ref().unwrap().held().is_empty().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -60,7 +65,7 @@ async fn without_its_database_only_the_queue_and_the_log_are_lost() {
     pair.agent.wait_begun("v", 2).await;
     let queued = pair.client.backup("w").await;
     let (config, _) = pair.coordinator.stop().await;
-    std::fs::remove_dir_all(config.database.parent().unwrap()).unwrap();
+    std::fs::remove_dir_all(config.domains[0].database.parent().unwrap()).unwrap();
 
     let engine = FakeEngine::default();
     engine.snapshots.lock().unwrap().push(snapshot(3, "old-host:/old", Timestamp(5)));

@@ -95,7 +95,7 @@ async fn a_new_token_replaces_the_old_one_without_a_restart() {
     for path in [&server, &own] {
         std::fs::write(path, "old-0123456789abcdef").unwrap();
     }
-    let grant = Grant { name: String::new(), agents: Vec::new(), clients: Some(Access::Read) };
+    let grant = Grant { clients: Some(Access::Read), ..Grant::default() };
     let config =
         coordinator::Config { tokens: vec![(server.clone(), grant)], ..coordinator_config(dir.path()) };
     let coordinator = Coordinator::start(config, Arc::new(FakeEngine::default())).await;

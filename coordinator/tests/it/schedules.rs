@@ -13,7 +13,8 @@ use crate::harness::{Agent, Coordinator, agent_config, coordinator_config, event
 async fn due_volumes_are_backed_up_and_fresh_ones_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let rule = Rule { volume: "*".into(), trigger: Trigger::MaxAge { seconds: 3600 }, jitter_seconds: 0 };
-    let config = coordinator::Config { rules: vec![rule], ..coordinator_config(dir.path()) };
+    let mut config = coordinator_config(dir.path());
+    config.domains[0].rules = vec![rule];
     let engine = FakeEngine::default();
     let now = Env::system().now();
     engine.snapshots.lock().unwrap().push(snapshot(1, "v", now.plus_seconds(-60)));
