@@ -3,5 +3,6 @@
 pub mod index;
 mod mend;
 mod packer;
+mod rewrite;
 mod salvage;
 pub mod snapshots;
