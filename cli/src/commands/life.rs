@@ -150,7 +150,7 @@ pub(super) async fn unforget(app: &App, snapshot: &str) -> Result<Exit> {
         Where::Repo(_) => {
             let repo = open(app).await?;
             let because = because("unforget", "");
-            app.or_cancel(noted::unforget(&repo, snapshot, &because)).await??
+            app.or_cancel(noted::unforget(&repo, snapshot, &because, &app.task())).await??
         }
     };
     let record = UndoRecord { forgotten: forgotten.to_string(), id: id.to_string() };

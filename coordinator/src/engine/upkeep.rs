@@ -68,7 +68,7 @@ impl Upkeep for RepositoryEngine {
     }
 
     async fn unforget(&self, snapshot: &str, because: &Because) -> Result<(Sid, Sid)> {
-        noted::unforget(&self.repo, snapshot, because).await
+        noted::unforget(&self.repo, snapshot, because, &Task::default()).await
     }
 
     async fn collect(&self, request: GcRequest, because: &Because, task: &Task) -> Result<GcReport> {

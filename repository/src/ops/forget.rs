@@ -1,8 +1,8 @@
 //! Forgets snapshots, and takes it back.
 //!
 //! Forgetting writes a marker; nothing is deleted before a later GC run, and until then it can be undone. The undo is a session
-//! that commits a copy of the manifest under the same rules as a backup (W5): where a pack is gone or condemned
-//! already, it is too late, and it says so.
+//! that commits a copy under the same rules as a backup (W5): what GC has moved or condemned meanwhile is named where it is now, or
+//! stored again. Where anything is gone it is too late, and it says so.
 
 use std::collections::HashMap;
 
@@ -13,10 +13,13 @@ use crate::error::Context as _;
 use crate::ids::{Place, Sid};
 use crate::index::objects::Objects;
 use crate::layout::ObjectKind;
+use crate::limits::REPAIR_TRIES_MAX;
 use crate::manifest::record::Forgotten;
 use crate::manifest::{Manifest, summary};
-use crate::ops::reader::Reader;
-use crate::ops::{Repository, snapshots};
+use crate::ops::reader::{Reader, is_damage};
+use crate::ops::repair::rewrite;
+use crate::ops::snapshots::Snapshot;
+use crate::ops::{Repository, Task, snapshots};
 use crate::retention::{Candidate, Quality};
 use crate::session::{Found, Session, Who, history};
 use crate::{Error, ErrorKind, Result};
@@ -41,10 +44,10 @@ pub async fn candidates(repo: &Repository, volume: Option<&str>) -> Result<(Vec<
         .filter_map(|l| Some((objects.layout.parse_session(ObjectKind::Outcome, &l.key)?.1, l.recorded)))
         .collect();
     let (all, damaged) = snapshots::list(repo).await?;
-    let candidate = |s: snapshots::Snapshot| {
+    let candidate = |s: Snapshot| {
         let quality = if s.manifest.problems > 0 { Quality::Partial } else { Quality::Good };
         let recorded = recorded.get(&s.id).copied().unwrap_or_else(|| objects.env.now());
-        let snapshots::Snapshot { id, manifest } = s;
+        let Snapshot { id, manifest } = s;
         Candidate { id, volume: manifest.volume, recorded, tags: manifest.tags, quality }
     };
     let chosen = all.into_iter().filter(|s| volume.is_none_or(|v| s.manifest.volume == v));
@@ -91,43 +94,67 @@ async fn find(objects: &Objects, snapshot: Sid, forgotten: bool) -> Result<histo
     })
 }
 
-/// Brings a forgotten snapshot back, under a new id, which is returned. Fails with `Refused` where a pack that it needs
-/// is condemned or gone.
-pub async fn unforget(repo: &Repository, snapshot: Sid, node: &str) -> Result<Sid> {
+/// Brings a forgotten snapshot back, under a new id, which is returned. What was moved or condemned meanwhile is led to, or
+/// stored again, as long as it can be read. Fails with `Refused` where anything of it is gone.
+pub async fn unforget(repo: &Repository, snapshot: Sid, node: &str, task: &Task) -> Result<Sid> {
+    let mut tried = 1;
+    loop {
+        match undo(repo, snapshot, node, task).await {
+            Err(e) if e.kind() == ErrorKind::Fenced && tried < REPAIR_TRIES_MAX => tried += 1,
+            other => return other.map_err(|e| e.context(format!("bring snapshot {snapshot} back"))),
+        }
+    }
+}
+
+async fn undo(repo: &Repository, snapshot: Sid, node: &str, task: &Task) -> Result<Sid> {
     let objects = repo.objects();
     let (generation, sid) = find(&objects, snapshot, true).await?;
     let Found::Committed(manifest) = history::read(&objects, generation, sid).await? else {
         return Err(Error::new(ErrorKind::NotFound, format!("there is no snapshot {snapshot}")));
     };
     let session = Session::open(objects, &Who::writer(node, &manifest.volume)).await?;
-    let checked = check(repo, &session, &manifest).await;
-    if let Err(e) = checked {
-        session.abort("the undo came too late").await?;
-        return Err(e.context(format!("bring snapshot {snapshot} back")));
+    let original = Snapshot { id: snapshot, manifest: *manifest };
+    match copy_of(repo, &session, original, task).await {
+        Ok(copy) => {
+            let id = session.sid();
+            session.commit(copy).await?.or_error()?;
+            Ok(id)
+        }
+        Err(e) => {
+            // The error that counts is the first one; an open session is merely fenced later.
+            drop(session.abort("the undo failed").await);
+            Err(e)
+        }
     }
-    let copy = session.sid();
-    session.commit(*manifest).await?.or_error()?;
-    Ok(copy)
 }
 
-/// W5 for all that the manifest needs.
-async fn check(repo: &Repository, session: &Session, manifest: &Manifest) -> Result<()> {
+/// What the session commits: the manifest as it is if all that it names may be referenced there, or else a rewritten one.
+async fn copy_of(repo: &Repository, session: &Session, original: Snapshot, task: &Task) -> Result<Manifest> {
     session.note_all_packs().await?;
-    let needs = summary::load(&manifest.summary, &*Reader::of_writer(repo, session)).await?;
+    if may_stay(repo, session, &original.manifest).await? {
+        return Ok(original.manifest);
+    }
+    repo.need_data("bringing back a snapshot of which blobs have moved")?;
+    rewrite::whole(repo, session, &original, task).await
+}
+
+/// W5 for every place that the manifest needs, as it is named there: relocations last only as long as some summary names the old
+/// place, and this one's is not in the catalogue any more.
+async fn may_stay(repo: &Repository, session: &Session, manifest: &Manifest) -> Result<bool> {
+    let needs = match summary::load(&manifest.summary, &*Reader::of_writer(repo, session)).await {
+        Ok(needs) => needs,
+        // The summary is made anew from the tree.
+        Err(e) if is_damage(&e) => return Ok(false),
+        Err(e) => return Err(e),
+    };
     let places = needs.iter().flat_map(|n| {
         let pack = n.pack.id;
         n.ordinals.iter().map(move |ordinal| Place { pack, ordinal })
     });
     for place in places.chain(manifest.summary.pieces().iter().map(|p| p.place)) {
-        let moved = session.resolve(place) != place;
-        if moved || !session.may_use(place).await? {
-            let what = format!(
-                "pack {}, which it needs, is {}",
-                place.pack,
-                if moved { "moved" } else { "gone or condemned" }
-            );
-            return Err(Error::new(ErrorKind::Refused, what));
+        if session.resolve(place) != place || !session.may_use(place).await? {
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
 }

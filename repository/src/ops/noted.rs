@@ -42,9 +42,9 @@ pub async fn forget(repo: &Repository, plan: &Plan, because: &Because, task: &Ta
 }
 
 /// Brings a forgotten snapshot back, by the beginning of its id. Gives which it was, and its new id.
-pub async fn unforget(repo: &Repository, prefix: &str, because: &Because) -> Result<(Sid, Sid)> {
+pub async fn unforget(repo: &Repository, prefix: &str, because: &Because, task: &Task) -> Result<(Sid, Sid)> {
     let snapshot = forget::find_forgotten(repo, prefix).await?;
-    let copy = forget::unforget(repo, snapshot, &because.by).await?;
+    let copy = forget::unforget(repo, snapshot, &because.by, task).await?;
     audit::note(repo, &author(because), Event::Unforgot { snapshot, copy }).await;
     Ok((snapshot, copy))
 }

@@ -3,6 +3,6 @@
 pub mod index;
 mod mend;
 mod packer;
-mod rewrite;
+pub(crate) mod rewrite;
 mod salvage;
 pub mod snapshots;

@@ -36,6 +36,7 @@ mod reuse;
 mod roles;
 mod soak;
 mod stats;
+mod undo;
 mod versions;
 
 /// A clock an hour ahead of the files, so that their ctimes are old.

@@ -14,6 +14,10 @@ pub enum Goal {
     Healed,
     /// The forgetting of the first snapshot was undone.
     Undone,
+    /// It was undone after its blob had moved.
+    UndoneMoved,
+    /// A session refers to a pack of which the quarantine was lifted.
+    Lifted,
     /// A commit came after its fence was tidied away, and its writer found out.
     FoundVoid,
     /// A reader reads a snapshot that was forgotten, while a later generation is done.
@@ -35,6 +39,11 @@ pub(crate) fn reached(config: &Config, state: &State, goal: Goal) -> bool {
         Goal::Compacted => !first.marked() && !holds(state.packs, 0) && holds(state.packs, now),
         Goal::Healed => state.damaged && !first.marked() && now != 0 && holds(state.packs, now),
         Goal::Undone => first.marked() && writers.any(|w| config.writers[w] == Role::Undo && done(w)),
+        Goal::UndoneMoved => writers.any(|w| {
+            let undone = config.writers[w] == Role::Undo && done(w);
+            undone && !holds(state.packs, 0) && state.writers[w].pack != first.pack
+        }),
+        Goal::Lifted => writers.any(|w| state.lifter.lifted && done(w) && state.writers[w].pack == 0),
         Goal::FoundVoid => writers.any(|w| {
             let sid = state.writers[w].sid(w);
             state.writers[w].step == WriterStep::GaveUp && state.sids[usize::from(sid)].committed()
@@ -101,8 +110,8 @@ fn claims(config: &Config, state: &State) -> Option<String> {
         }
         let blob = config.want(usize::from(sid));
         let at = state.resolve(config, state.view(), stored.pack, blob);
-        let known = config.has(Feature::Damage) && writer.quarantine;
-        (known && !state.is_healthy(at, blob)).then(|| format!("snapshot {sid} rests on a quarantined blob"))
+        (writer.told && !state.is_healthy(at, blob))
+            .then(|| format!("snapshot {sid} rests on a quarantined blob"))
     })
 }
 

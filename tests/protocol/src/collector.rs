@@ -180,7 +180,7 @@ impl Turn<'_> {
             } else {
                 let good = members(self.state.with_blob(self.config, others & self.state.packs, blob));
                 let mut good = good.filter(|&p| p != from && self.state.is_healthy(p, blob));
-                good.next().filter(|_| self.state.quarantined)?
+                good.next().filter(|_| self.state.records != 0)?
             };
         }
         Some((Moves { from, to }, copied))

@@ -41,6 +41,8 @@ pub enum Feature {
     Parts = 1 << 12,
     /// Writers list the packs once, and go by that later.
     Seen = 1 << 13,
+    /// What is damaged may be put back, be damaged again, and its quarantine be lifted.
+    Lift = 1 << 14,
 }
 
 /// One rule changed or left out: each must lose something, or the rule is not needed.
@@ -102,8 +104,14 @@ pub enum Mutation {
     BlindRetry,
     /// The undo of a forgetting takes the manifest's packs as they are.
     UndoUnchecked,
+    /// The undo of a forgetting follows relocations, but commits the old places.
+    UndoKeepsPlaces,
     /// W5: quarantine is not asked for.
     QuarantineIgnored,
+    /// A quarantine is lifted without reading the pack.
+    LiftUnread,
+    /// A lift deletes records that came to be after its reading began.
+    LiftUnlisted,
     /// G1: a session's packs count as abandoned as soon as its own sid is closed, whoever carries it on.
     CarriedIgnored,
     /// G8: the catalogue takes the outcomes of the frozen generations without asking the last catalogue.

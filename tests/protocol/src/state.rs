@@ -182,8 +182,10 @@ pub(crate) struct Writer {
     pub forbidden: Packs,
     /// Packs that it saw to exist at its beginning.
     pub seen: Packs,
-    /// It read the quarantine marker.
+    /// It read a quarantine record.
     pub quarantine: bool,
+    /// When it read them, there was damage that had been named: not stored, only for the checks.
+    pub told: bool,
 }
 
 /// The relocations that a process loaded: by the newest `done` and the later sweeps that it saw.
@@ -191,6 +193,17 @@ pub(crate) struct Writer {
 pub(crate) struct View {
     pub done: u8,
     pub swept: u8,
+}
+
+/// The memory of who lifts a quarantine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Lifter {
+    /// The records that it listed.
+    pub listed: u8,
+    /// It has read the pack, and all of it was well.
+    pub read: bool,
+    /// It has lifted records.
+    pub lifted: bool,
 }
 
 /// Where the reader is.
@@ -284,9 +297,13 @@ pub(crate) struct State {
     pub copies: [u8; PACKS - COPIES],
     /// A relocation outside `open`: only where that rule is changed.
     pub loose: Moves,
-    /// Blob 0 of pack 0 is damaged; and verify said so.
+    /// Blob 0 of pack 0 is damaged; how often it was so far; and whether verify named this damage.
     pub damaged: bool,
-    pub quarantined: bool,
+    pub damages: u8,
+    pub named: bool,
+    /// Quarantine records of it, as bits.
+    pub records: u8,
+    pub lifter: Lifter,
     /// A rebase found packs of its own session condemned.
     pub lost_work: bool,
     pub sids: [Sid; SIDS],
@@ -316,6 +333,7 @@ impl State {
             forbidden: 0,
             seen: 0,
             quarantine: false,
+            told: false,
         };
         Self {
             generation: 0,
@@ -330,7 +348,10 @@ impl State {
             copies: [0; PACKS - COPIES],
             loose: Moves::NONE,
             damaged: false,
-            quarantined: false,
+            damages: 0,
+            named: false,
+            records: 0,
+            lifter: Lifter { listed: 0, read: false, lifted: false },
             lost_work: false,
             sids,
             writers: [writer; WRITERS],

@@ -1,7 +1,7 @@
 //! What others do at any time: forget, tidy up what a `done` froze, damage.
 
 use crate::config::{Config, Feature, Mutation};
-use crate::state::{Label, NONE, READER_SID, State, Steps, holds, members};
+use crate::state::{Label, Lifter, NONE, READER_SID, State, Steps, holds, members};
 
 /// What may happen next.
 pub(crate) fn steps(config: &Config, state: &State, out: &mut Steps) {
@@ -13,7 +13,10 @@ pub(crate) fn steps(config: &Config, state: &State, out: &mut Steps) {
         tidy_parts(config, state, out);
     }
     if config.has(Feature::Damage) {
-        damage(state, out);
+        damage(config, state, out);
+    }
+    if config.has(Feature::Lift) {
+        lift(config, state, out);
     }
 }
 
@@ -75,13 +78,45 @@ fn tidy_parts(config: &Config, state: &State, out: &mut Steps) {
     }
 }
 
-fn damage(state: &State, out: &mut Steps) {
+fn damage(config: &Config, state: &State, out: &mut Steps) {
     let mut next = *state;
-    if !state.damaged {
-        next.damaged = true;
+    let often = if config.has(Feature::Lift) { 2 } else { 1 };
+    if !state.damaged && state.damages < often {
+        (next.damaged, next.damages) = (true, state.damages + 1);
         out.push((Label("blob 0 is damaged in pack", NONE, 0), next));
-    } else if !state.quarantined {
-        next.quarantined = true;
+    } else if state.damaged && !state.named {
+        next.named = true;
+        next.records |= 1 << (state.damages - 1);
         out.push((Label("verify quarantines pack", NONE, 0), next));
+    }
+}
+
+/// Who looks after the store puts a good copy of the pack back; and who lifts the quarantine lists its records, reads the pack,
+/// and deletes the records that it listed.
+fn lift(config: &Config, state: &State, out: &mut Steps) {
+    let mut go = |what, change: &dyn Fn(&mut State)| {
+        let mut next = *state;
+        change(&mut next);
+        out.push((Label(what, NONE, 0), next));
+    };
+    if state.damaged {
+        go("blob 0 is put back in pack", &|next| (next.damaged, next.named) = (false, false));
+    }
+    let lifter = state.lifter;
+    if lifter.listed == 0 {
+        if state.records != 0 {
+            go("lift: list the records of pack", &|next| next.lifter.listed = state.records);
+        }
+    } else if !lifter.read {
+        let well = holds(state.packs, 0) && state.is_healthy(0, 0);
+        if well || config.lacks(Mutation::LiftUnread) {
+            go("lift: read pack", &|next| next.lifter.read = true);
+        }
+    } else {
+        let all = config.lacks(Mutation::LiftUnlisted);
+        go("LIFT the quarantine of pack", &|next| {
+            next.records &= if all { 0 } else { !lifter.listed };
+            next.lifter = Lifter { listed: 0, read: false, lifted: true };
+        });
     }
 }

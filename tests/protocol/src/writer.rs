@@ -127,7 +127,7 @@ impl Turn<'_> {
     /// W5, but for existence.
     fn may_use(&self, pack: u8, blob: u8) -> bool {
         let asks = self.me.quarantine && !self.config.lacks(Mutation::QuarantineIgnored);
-        let damaged = asks && !self.state.is_healthy(pack, blob);
+        let damaged = asks && (pack, blob) == (0, 0);
         let ignores = self.config.lacks(Mutation::IgnoreCondemned);
         (ignores || !holds(self.me.forbidden, pack)) && !damaged
     }
@@ -207,14 +207,32 @@ impl Turn<'_> {
         }
     }
 
+    /// What the forgotten snapshot needs, under W5: where it is now, or another copy that the index knows, or stored again as long
+    /// as it can be read.
     fn undo(&self, out: &mut Steps) {
         let first = self.state.sids[0];
-        let pack = self.state.resolve(self.config, self.me.view, first.pack, 0);
-        let there = holds(self.state.packs, pack) || self.config.lacks(Mutation::UndoUnchecked);
-        let usable = self.may_use(pack, 0) || self.config.lacks(Mutation::UndoUnchecked);
-        if first.committed() && there && usable {
-            self.refer("undo: reference pack", pack, out);
-        } else {
+        let at = self.state.resolve(self.config, self.me.view, first.pack, 0);
+        let before = out.len();
+        if first.committed() && self.config.lacks(Mutation::UndoUnchecked) {
+            self.refer("undo: reference pack", at, out);
+        } else if first.committed() {
+            for pack in members(self.state.with_blob(self.config, self.state.packs, 0)) {
+                if self.may_use(pack, 0) {
+                    let keeps = pack == at && self.config.lacks(Mutation::UndoKeepsPlaces);
+                    self.refer("undo: reference pack", if keeps { first.pack } else { pack }, out);
+                }
+            }
+            let own = u8::try_from(self.sid()).unwrap_or(NONE);
+            let readable = holds(self.state.packs, at) && self.state.is_healthy(at, 0);
+            if readable && !holds(self.state.ever, own) {
+                let change = |me: &mut Writer, state: &mut State| {
+                    state.put_pack(own);
+                    (me.pack, me.step) = (own, WriterStep::Commit);
+                };
+                self.go("undo: put pack", own, change, out);
+            }
+        }
+        if out.len() == before {
             self.go("undo: too late", NONE, |me, _| me.step = WriterStep::GaveUp, out);
         }
     }
@@ -327,7 +345,8 @@ impl Writer {
     /// What a session reads after W3, but for the condemned packs.
     fn load(&mut self, state: &State) {
         self.view = state.view();
-        self.quarantine = state.quarantined;
+        self.quarantine = state.records != 0;
+        self.told = state.named;
     }
 }
 

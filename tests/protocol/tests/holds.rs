@@ -3,8 +3,8 @@
 //! With `HOLDFAST_SOAK=1` the wider searches run too: minutes, and some gigabytes of memory.
 
 use protocol::Feature::{
-    Compaction, Crash, Damage, ForgetAll, Lock, LostReplies, Parent, Parts, Patient, Rebase, Retry, Seen,
-    Tidy,
+    Compaction, Crash, Damage, ForgetAll, Lift, Lock, LostReplies, Parent, Parts, Patient, Rebase, Retry,
+    Seen, Tidy,
 };
 use protocol::Role::{Backup, Undo};
 use protocol::{Config, Goal, Outcome, reach, search};
@@ -76,6 +76,8 @@ fn readers() {
 #[test]
 fn damage_and_locks() {
     holds("damage", &Config::new(&[X], 1, 3).with(&[Damage, Compaction]));
+    holds("lifted", &Config::new(&[X], 1, 2).with(&[Damage, Lift, Compaction, Parent]));
+    holds("lifted beside an undo", &Config::new(&[Undo], 1, 2).with(&[Damage, Lift, Compaction]));
     holds("locks", &Config::new(&[X], 1, 3).with(&[Lock, ForgetAll]));
     holds("locked copies", &Config::new(&[], 2, 2).with(&[Lock, Compaction]));
 }
@@ -106,6 +108,8 @@ fn what_should_happen_can_happen() {
         (Goal::Compacted, Config::new(&[], 1, 1).with(&[Compaction])),
         (Goal::Healed, Config::new(&[X], 1, 1).with(&[Damage, Compaction])),
         (Goal::Undone, Config::new(&[Undo], 1, 1)),
+        (Goal::UndoneMoved, Config::new(&[Undo], 1, 1).with(&[Compaction])),
+        (Goal::Lifted, Config::new(&[X], 1, 1).with(&[Damage, Lift])),
         (Goal::FoundVoid, Config::new(&[X], 1, 1).with(&[Tidy])),
         (Goal::Held, Config::new(&[], 1, 2).with_reader()),
         (Goal::LeftoverDeleted, Config::new(&[], 1, 2).with(&[Lock])),

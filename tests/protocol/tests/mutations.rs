@@ -1,7 +1,8 @@
 //! Each rule is needed: with any single one changed, something is lost, and the search finds it.
 
 use protocol::Feature::{
-    Compaction, Damage, ForgetAll, FullPacks, Lock, LostReplies, Parent, Parts, Patient, Rebase, Seen, Tidy,
+    Compaction, Damage, ForgetAll, FullPacks, Lift, Lock, LostReplies, Parent, Parts, Patient, Rebase, Seen,
+    Tidy,
 };
 use protocol::Mutation::{self, *};
 use protocol::Role::{Backup, Undo};
@@ -24,7 +25,9 @@ fn of_sessions() {
     }
     fails(NoExistence, &Config::new(&[X], 1, 2));
     fails(BlindRetry, &one.clone().with(&[LostReplies]));
-    fails(QuarantineIgnored, &one.with(&[Damage]));
+    fails(QuarantineIgnored, &one.clone().with(&[Damage]));
+    fails(LiftUnread, &one.clone().with(&[Damage, Lift]));
+    fails(LiftUnlisted, &one.with(&[Damage, Lift]));
 }
 
 #[test]
@@ -32,6 +35,7 @@ fn of_parents() {
     fails(QueuedParent, &Config::new(&[X], 1, 2).with(&[Parent]));
     fails(VoidParent, &Config::new(&[X], 1, 2).with(&[Parent, Tidy]));
     fails(UndoUnchecked, &Config::new(&[Undo], 1, 1));
+    fails(UndoKeepsPlaces, &Config::new(&[Undo], 1, 2).with(&[Compaction]));
 }
 
 #[test]

@@ -10,12 +10,33 @@ use crate::items::reader::decode_usage;
 use crate::items::segment::put_segment;
 use crate::items::{Tree, TreeWriter};
 use crate::limits::{SEGMENT_BYTES, SUMMARY_INLINE_BYTES};
-use crate::manifest::{Summary, summary};
+use crate::manifest::{Manifest, Summary, summary};
 use crate::ops::restore::pass::parse;
 use crate::ops::snapshots::Snapshot;
 use crate::ops::{Problems, Repository, Task};
 use crate::pack::PackKind;
-use crate::{ErrorKind, Result};
+use crate::session::Session;
+use crate::{Error, ErrorKind, Result};
+
+/// Writes all of a snapshot again for this session, and gives the manifest of the copy: it names only what the session may refer
+/// to, and what was condemned and can still be read is stored again. Fails with `Refused` if anything is lost. The session
+/// should have seen all packs.
+pub(crate) async fn whole(
+    repo: &Repository,
+    session: &Session,
+    snapshot: &Snapshot,
+    task: &Task,
+) -> Result<Manifest> {
+    let mut mender = Mender::new(repo, session, false).await?;
+    let mut lost = Problems::default();
+    let tree = write(repo, &mut mender, (snapshot, &[]), &mut lost, task).await?;
+    if let Some(first) = lost.kept().first() {
+        let (count, path) = (lost.count(), String::from_utf8_lossy(&first.path));
+        let what = format!("{count} parts of it are gone, the first of them at {path:?}: {}", first.what);
+        return Err(Error::new(ErrorKind::Refused, what));
+    }
+    mender.finish_copy(&snapshot.manifest, tree).await
+}
 
 /// Writes the copy's tree.
 pub(super) async fn write(
@@ -157,8 +178,23 @@ async fn mend_segment(mender: &mut Mender<'_>, of: SegmentRef, left: u64) -> Res
 }
 
 impl Mender<'_> {
+    /// Stores what is open, and gives the manifest of a copy with this tree: all but the tree is that of the original.
+    pub(super) async fn finish_copy(&mut self, original: &Manifest, tree: Tree) -> Result<Manifest> {
+        self.packer.finish().await?;
+        let (summary, totals) = (self.finish_summary().await?, tree.totals);
+        Ok(Manifest {
+            entries: totals.entries,
+            files: totals.files,
+            bytes: totals.bytes,
+            root: tree.root.node,
+            root_usage: tree.root.usage,
+            summary,
+            ..original.clone()
+        })
+    }
+
     /// The summary, in the manifest if it is small.
-    pub(super) async fn finish_summary(&mut self) -> Result<Summary> {
+    async fn finish_summary(&mut self) -> Result<Summary> {
         let builder = std::mem::take(&mut self.summary);
         let mut sizes = std::collections::HashMap::new();
         for pack in builder.packs() {

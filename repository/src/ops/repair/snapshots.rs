@@ -189,24 +189,17 @@ async fn describe(
     tree: Tree,
     lost: u64,
 ) -> Result<Manifest> {
-    mender.packer.finish().await?;
-    let summary = mender.finish_summary().await?;
-    let (old, totals) = (&snapshot.manifest, tree.totals);
+    let old = &snapshot.manifest;
+    let copy = mender.finish_copy(old, tree).await?;
     let before = old.repaired.map_or(0, |r| r.lost);
     Ok(Manifest {
         parent: Some(snapshot.id),
         finished: repo.env.now(),
-        entries: totals.entries,
-        files: totals.files,
-        bytes: totals.bytes,
         bytes_new: mender.packer.bytes_new,
         bytes_stored: mender.packer.bytes_stored,
         problems: old.problems.saturating_add(lost),
-        root: tree.root.node,
-        root_usage: tree.root.usage,
-        summary,
         repaired: Some(RepairMark { of: snapshot.id, lost: before.saturating_add(lost) }),
-        ..old.clone()
+        ..copy
     })
 }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use proptest::prelude::*;
 
-fn compacting() -> GcRequest {
+pub(super) fn compacting() -> GcRequest {
     GcRequest { compaction: Compaction::default(), ..AT_ONCE }
 }
 
@@ -23,7 +23,7 @@ fn patient() -> GcRequest {
     GcRequest { compaction: Compaction::default(), ..PATIENT }
 }
 
-fn fill(v: &Path, files: std::ops::Range<u64>) {
+pub(super) fn fill(v: &Path, files: std::ops::Range<u64>) {
     for i in files {
         fs::write(v.join(format!("f{i}")), noise(i, 30_000)).unwrap();
     }

@@ -263,7 +263,7 @@ async fn write(s: Arc<Soak>, number: u64) {
             && let Some((sid, content)) = forgotten.pop()
         {
             let process = s.process(&dice, 30, None).await;
-            match unforget(&process.repo, sid, "here").await {
+            match unforget(&process.repo, sid, "here", &Task::default()).await {
                 Ok(copy) => {
                     count(&s.tally.undone);
                     own.push(copy);
