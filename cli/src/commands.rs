@@ -10,6 +10,7 @@ mod keys;
 mod life;
 mod maintenance;
 mod protect;
+mod quarantine;
 mod restore;
 mod servers;
 mod snapshots;

@@ -123,6 +123,11 @@ pub enum RepairSpec {
         /// Only tell.
         dry_run: bool,
     },
+    /// The quarantine: packs that are whole again leave it.
+    Quarantine {
+        /// Only tell.
+        dry_run: bool,
+    },
     /// Damaged snapshots: commit what is left of them, and name what is lost.
     Snapshots {
         /// These, by id or prefix; none: all that are known to be damaged.
@@ -157,11 +162,16 @@ impl TaskSpec {
             self,
             Self::Gc(GcSpec { dry_run: true, .. })
                 | Self::Repair(
-                    RepairSpec::Index { dry_run: true, .. } | RepairSpec::Snapshots { dry_run: true, .. }
+                    RepairSpec::Index { dry_run: true, .. }
+                        | RepairSpec::Snapshots { dry_run: true, .. }
+                        | RepairSpec::Quarantine { dry_run: true }
                 )
         )
     }
 }
+
+/// The count of a repair's result that tells how many outcomes can't be read at all: what is worse than what stays lost.
+pub const UNREADABLE: &str = "unreadable";
 
 /// How a task ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

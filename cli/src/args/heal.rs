@@ -107,6 +107,15 @@ pub enum RepairCommand {
         #[command(flatten)]
         detach: Detach,
     },
+    /// Read what is in quarantine again, and lift the quarantine of packs that are whole
+    Quarantine {
+        /// Only tell
+        #[arg(long)]
+        dry_run: bool,
+        /// For coordinators
+        #[command(flatten)]
+        detach: Detach,
+    },
     /// Commit copies of damaged snapshots, without what is lost for good
     Snapshots {
         /// Which, by id or its first digits [default: all that refer to what is known to be damaged or gone]
@@ -132,6 +141,7 @@ impl RepairCommand {
     pub fn spec(&self) -> (RepairSpec, Detach) {
         match self.clone() {
             Self::Index { all, dry_run, detach } => (RepairSpec::Index { all, dry_run }, detach),
+            Self::Quarantine { dry_run, detach } => (RepairSpec::Quarantine { dry_run }, detach),
             Self::Snapshots { snapshots, volume, forget, dry_run, detach } => {
                 (RepairSpec::Snapshots { snapshots, volume, forget, dry_run }, detach)
             }

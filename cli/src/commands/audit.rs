@@ -67,6 +67,7 @@ enum Detail {
         packs: u64,
         problems: u64,
         lost: Vec<String>,
+        lifted: Vec<String>,
     },
     Text {
         text: String,
@@ -135,6 +136,7 @@ impl From<&Event> for Detail {
                 packs: r.packs,
                 problems: r.problems,
                 lost: r.lost.iter().map(|path| escape(path)).collect(),
+                lifted: r.lifted.iter().map(ToString::to_string).collect(),
             },
             Event::Keys(text) | Event::Other { text, .. } => Self::Text { text: text.clone() },
         }

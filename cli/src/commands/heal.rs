@@ -1,4 +1,4 @@
-//! `scrub`, `restore-test` and `repair`: what is stored is proven, and healed where it can be.
+//! `scrub`, `restore-test` and `repair` (of the quarantine: `quarantine.rs`): what is stored is proven, and healed where it can be.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use repository::ops::{Problems, Repository, noted, snapshots};
 use serde::Serialize;
 
 use super::life::open;
-use super::maintenance;
+use super::{maintenance, quarantine};
 use crate::app::{App, Where};
 use crate::args::{RepairCommand, RestoreTestArgs, ScrubArgs};
 use crate::escape::{escape, tame};
@@ -234,6 +234,7 @@ pub(super) async fn repair(app: &App, command: RepairCommand) -> Result<Exit> {
     maintenance::refuse_detach(detach)?;
     match command {
         RepairCommand::Index { all, dry_run, .. } => repair_index(app, IndexRequest { all, dry_run }).await,
+        RepairCommand::Quarantine { dry_run, .. } => quarantine::repair(app, dry_run).await,
         RepairCommand::Snapshots { snapshots, volume, forget, dry_run, .. } => {
             let by = "holdfast repair".to_owned();
             let request = SnapshotRequest { dry_run, forget, by };

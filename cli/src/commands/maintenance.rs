@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use proto::convert::{task_id_from_wire, task_result_from_wire, task_spec_from_wire};
-use proto::task::{TaskId, TaskResult, TaskSpec};
+use proto::task::{TaskId, TaskKind, TaskResult, TaskSpec, UNREADABLE};
 use proto::v1::{self, RunState};
 use repository::env::Timestamp;
 use repository::{Error, ErrorKind};
@@ -132,7 +132,11 @@ fn print(app: &App, task: v1::MaintenanceTask) -> Result<Exit> {
         let kind = record.kind;
         return Err(Error::new(failure.kind, failure.what)).with_context(|| format!("task {kind}"));
     }
+    // A repair that leaves something behind is as good as it can be, as without a coordinator.
+    let unreadable = result.counts.get(UNREADABLE).copied().unwrap_or(0);
+    let left = record.kind == TaskKind::Repair.name() && unreadable == 0;
     Ok(match (result.problems.is_empty(), result.complete) {
+        (false, _) if left => Exit::Partial,
         (false, _) => Exit::Failed,
         (true, false) => Exit::Partial,
         (true, true) => Exit::Done,

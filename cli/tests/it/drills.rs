@@ -101,6 +101,37 @@ fn a_damaged_pack_is_found_and_healed() {
 }
 
 #[test]
+fn a_pack_that_is_put_back_leaves_the_quarantine() {
+    let place = Place::new();
+    let id = place.back_up();
+    let (pack, aside) = (place.data_pack(), place.path("aside"));
+    std::fs::copy(&pack, &aside).unwrap();
+    damage(&pack);
+    place.forget_caches();
+    // The restore itself puts it there.
+    assert_eq!(place.run(&["restore", &id, "out"]).code, Some(3));
+    assert_eq!(place.files("q").len(), 1);
+    let (code, told) = place.told(&["repair", "quarantine"]);
+    assert_eq!(
+        (code, &told["left"], &told["pack_list"][0]["state"]),
+        (Some(3), &1.into(), &"damaged".into())
+    );
+    std::fs::remove_file(&pack).unwrap();
+    let (code, told) = place.told(&["repair", "quarantine"]);
+    assert_eq!((code, &told["pack_list"][0]["state"]), (Some(3), &"gone".into()), "{told}");
+    std::fs::copy(&aside, &pack).unwrap();
+    let said = place.run(&["repair", "quarantine", "--dry-run"]).ok();
+    assert!(said.contains("would be lifted") && place.files("q").len() == 1, "{said}");
+    let done = place.json(&["repair", "quarantine"]);
+    assert_eq!((&done["lifted"], &done["left"]), (&1.into(), &0.into()), "{done}");
+    assert!(place.files("q").is_empty());
+    let audit = place.json(&["audit", "--kind", "repaired"]);
+    assert_eq!(audit[0]["detail"]["lifted"][0], done["pack_list"][0]["pack"], "{audit}");
+    assert_eq!(place.json(&["snapshots"])[0]["health"]["damaged"], false);
+    place.check_restores(&id);
+}
+
+#[test]
 fn a_lost_pack_costs_its_files_and_they_are_named() {
     let place = with_data();
     place.back_up();

@@ -90,6 +90,37 @@ fn snapshots_are_forgotten_brought_back_and_collected_through_the_coordinator() 
     fleet.holdfast().run(&["maintenance", "--repo", "/a"]).failed(2, "--coordinator");
 }
 
+/// `repair` leaves something: the same code with and without a coordinator.
+#[test]
+fn what_stays_lost_ends_alike_on_the_bucket_and_through_the_coordinator() {
+    let fleet = Fleet::configured(QUIET);
+    std::fs::create_dir(fleet.path("v")).unwrap();
+    let _agent = fleet.agent("a", &["v"]);
+    version(&fleet, "v", 1);
+    let mut packs = Vec::new();
+    for shard in std::fs::read_dir(fleet.path("repo/default/p")).unwrap() {
+        packs.extend(std::fs::read_dir(shard.unwrap().path()).unwrap().map(|e| e.unwrap().path()));
+    }
+    let largest = packs.into_iter().max_by_key(|p| std::fs::metadata(p).unwrap().len()).unwrap();
+    let aside = fleet.path("aside");
+    std::fs::rename(&largest, &aside).unwrap();
+    // The restore puts it into quarantine.
+    let repo = format!("file://{}", fleet.path("repo").display());
+    let on_bucket = |words: &[&str]| {
+        let whole = fleet.holdfast().with([("HOLDFAST_REPO", repo.as_str()), ("HOLDFAST_KEY_FILE", "key")]);
+        whole.run(words)
+    };
+    assert_eq!(on_bucket(&["restore", "latest", "out"]).code, Some(3));
+    for words in [&["repair", "snapshots", "--dry-run"][..], &["repair", "quarantine"]] {
+        assert_eq!((on_bucket(words).code, fleet.run(words).code), (Some(3), Some(3)), "{words:?}");
+    }
+    std::fs::rename(&aside, &largest).unwrap();
+    assert_eq!(fleet.json(&["repair", "quarantine"])["lifted"].as_array().unwrap().len(), 1);
+    for words in [&["repair", "snapshots"][..], &["repair", "quarantine"]] {
+        assert_eq!((on_bucket(words).code, fleet.run(words).code), (Some(0), Some(0)), "{words:?}");
+    }
+}
+
 #[test]
 fn space_comes_back_by_itself() {
     let fleet = Fleet::configured(

@@ -9,6 +9,7 @@ use repository::ops::audit::{self, Filter};
 use repository::ops::forget::{self, Because};
 use repository::ops::gc::{GcReport, GcRequest};
 use repository::ops::repair::index::{self, IndexReport, IndexRequest};
+use repository::ops::repair::quarantine::{self, LiftReport};
 use repository::ops::repair::snapshots::{self as mend, SnapshotReport, SnapshotRequest};
 use repository::ops::restore_test::{self, TestReport, TestRequest};
 use repository::ops::scrub::{ScrubReport, ScrubRequest};
@@ -43,6 +44,8 @@ pub trait Upkeep: Send + Sync + Debug {
         because: &Because,
         task: &Task,
     ) -> Result<IndexReport>;
+    /// Lifts the quarantine of packs that are whole again.
+    async fn lift_quarantine(&self, dry_run: bool, because: &Because, task: &Task) -> Result<LiftReport>;
     /// Those that refer to what is known to be damaged or gone.
     async fn damaged_snapshots(&self, all: &[Snapshot]) -> Result<Vec<Snapshot>>;
     /// Commits a copy of a damaged snapshot without what is lost.
@@ -95,6 +98,10 @@ impl Upkeep for RepositoryEngine {
         task: &Task,
     ) -> Result<IndexReport> {
         index::index(&self.repo, request, &because.by, task).await
+    }
+
+    async fn lift_quarantine(&self, dry_run: bool, because: &Because, task: &Task) -> Result<LiftReport> {
+        quarantine::lift(&self.repo, dry_run, &because.by, task).await
     }
 
     async fn damaged_snapshots(&self, all: &[Snapshot]) -> Result<Vec<Snapshot>> {

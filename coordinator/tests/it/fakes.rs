@@ -21,6 +21,7 @@ use repository::ops::browse::{Change, ResultStream};
 use repository::ops::forget::Because;
 use repository::ops::gc::{GcReport, GcRequest};
 use repository::ops::repair::index::{IndexReport, IndexRequest};
+use repository::ops::repair::quarantine::{Fate, LiftReport, Looked};
 use repository::ops::repair::snapshots::{SnapshotReport, SnapshotRequest};
 use repository::ops::restore_test::{TestReport, TestRequest};
 use repository::ops::scrub::{ScrubReport, ScrubRequest};
@@ -141,6 +142,12 @@ impl Upkeep for FakeEngine {
     async fn repair_index(&self, _: IndexRequest, because: &Because, _: &Task) -> Result<IndexReport> {
         self.note("repair index", because);
         Ok(IndexReport { packs: 4, ..IndexReport::default() })
+    }
+
+    async fn lift_quarantine(&self, dry_run: bool, because: &Because, _: &Task) -> Result<LiftReport> {
+        self.note(format!("lift {dry_run}"), because);
+        let looked = |n, fate| Looked { pack: PackId { sid: Sid([n; 16]), rnd: [n; 8] }, fate };
+        Ok(LiftReport { packs: vec![looked(1, Fate::Lifted { blobs: 3 }), looked(2, Fate::Gone)] })
     }
 
     async fn damaged_snapshots(&self, all: &[Snapshot]) -> Result<Vec<Snapshot>> {

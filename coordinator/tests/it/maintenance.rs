@@ -340,6 +340,9 @@ async fn scrubs_restore_tests_and_repairs_are_tasks_with_the_configured_budgets(
     let all =
         RepairSpec::Snapshots { snapshots: vec![], volume: Some("w".into()), forget: false, dry_run: true };
     assert_eq!(run(TaskSpec::Repair(all)).await.counts["sound"], 1);
+    let lifted = run(TaskSpec::Repair(RepairSpec::Quarantine { dry_run: false })).await;
+    assert_eq!((lifted.counts["packs"], lifted.counts["lifted"], lifted.outcome()), (2, 1, "partial"));
+    assert_eq!((lifted.lists["lifted"].len(), &*lifted.problems.kept()[0].what), (1, "is gone"));
     let asked: Vec<String> = engine.asked.lock().unwrap().iter().map(|(what, _)| what.clone()).collect();
     assert_eq!(asked[..4], ["scrub Some(77)", "scrub Some(5)", "test v", "repair index"]);
     assert!(dir.path().join("restore-tests").is_dir(), "the scratch folder is made");

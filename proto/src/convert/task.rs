@@ -93,6 +93,9 @@ fn repair_to_wire(spec: RepairSpec) -> v1::RepairTask {
         RepairSpec::Index { all, dry_run } => {
             v1::RepairTask { what: What::Index.into(), all, dry_run, ..v1::RepairTask::default() }
         }
+        RepairSpec::Quarantine { dry_run } => {
+            v1::RepairTask { what: What::Quarantine.into(), dry_run, ..v1::RepairTask::default() }
+        }
         RepairSpec::Snapshots { snapshots, volume, forget, dry_run } => v1::RepairTask {
             what: What::Snapshots.into(),
             snapshots,
@@ -108,6 +111,7 @@ fn repair_from_wire(r: v1::RepairTask) -> Result<RepairSpec> {
     let (what, dry_run) = (r.what(), r.dry_run);
     match what {
         What::Index => Ok(RepairSpec::Index { all: r.all, dry_run }),
+        What::Quarantine => Ok(RepairSpec::Quarantine { dry_run }),
         What::Snapshots => {
             let volume = Some(r.volume).filter(|v| !v.is_empty());
             Ok(RepairSpec::Snapshots { snapshots: r.snapshots, volume, forget: r.forget, dry_run })

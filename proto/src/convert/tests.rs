@@ -233,6 +233,7 @@ fn tasks_of_every_kind_come_back() {
         TaskSpec::Verify { volume: None, quick: false },
         TaskSpec::Repair(RepairSpec::Index { all: true, dry_run: false }),
         TaskSpec::Repair(snapshots),
+        TaskSpec::Repair(RepairSpec::Quarantine { dry_run: true }),
     ];
     for spec in &all {
         assert_eq!(&decode_task_spec(&encode_task_spec(spec)).unwrap(), spec);

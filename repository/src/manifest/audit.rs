@@ -44,7 +44,7 @@ pub enum Event {
     Verified(Verified),
     /// A restore test.
     Tested(Tested),
-    /// A repair of the index or of a snapshot.
+    /// A repair of the index or of a snapshot, or quarantines that were lifted.
     Repaired(Repaired),
     /// A change of keys: what changed, never key material.
     Keys(String),
@@ -146,18 +146,20 @@ pub struct Tested {
 /// A repair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repaired {
-    /// `index` or `snapshot`.
+    /// `index`, `snapshot` or `quarantine`.
     pub what: String,
     /// The snapshot that was repaired.
     pub snapshot: Option<Sid>,
     /// What was committed instead.
     pub copy: Option<Sid>,
-    /// Packs that were added to the index.
+    /// Packs that were added to the index, or of which the quarantine was lifted.
     pub packs: u64,
     /// Paths and ranges of paths that are lost, in all.
     pub problems: u64,
     /// The first of them, as bytes.
     pub lost: Vec<Vec<u8>>,
+    /// The packs of which the quarantine was lifted.
+    pub lifted: Vec<PackId>,
 }
 
 impl Record {

@@ -158,6 +158,7 @@ fn audit_records() {
             packs: 1,
             problems: 2,
             lost: vec![b"a/\xff".to_vec()],
+            lifted: vec![PackId { sid: a, rnd: [4; 8] }],
         }),
         Event::Keys("added".to_owned()),
         Event::Other { kind: "k".to_owned(), text: "t".to_owned() },

@@ -11,7 +11,7 @@ use crate::ids::PackId;
 use crate::index::objects::Whose;
 use crate::keys::KeyError;
 use crate::layout::ObjectKind;
-use crate::limits::{PUTS_MAX, SCRUB_READ_BYTES};
+use crate::limits::{MET_PACKS_MAX, PUTS_MAX, SCRUB_READ_BYTES};
 use crate::manifest::audit::Damaged;
 use crate::manifest::gc::Quarantine;
 use crate::ops::{Repository, Task};
@@ -194,6 +194,32 @@ pub(crate) async fn examine_all(
         }
     }
     Ok(damaged)
+}
+
+/// What work met that must go on all the same (a restore, a compaction): named like what a verification meets, but nothing fails
+/// for it, and only so much is read. What is named as a whole already is not read again.
+pub(crate) async fn name_met(repo: &Repository, met: BTreeSet<PackId>, task: &Task) {
+    if met.is_empty() || task.check().is_err() {
+        return;
+    }
+    let named = async {
+        let known = forbidden::load_quarantine(&repo.objects()).await?;
+        let new = met.into_iter().filter(|pack| !matches!(known.get(pack), Some(None)));
+        let mut new: BTreeSet<PackId> = new.collect();
+        if let Some(&first_left) = new.iter().nth(MET_PACKS_MAX) {
+            let left = new.split_off(&first_left).len();
+            tracing::warn!(left, "more packs look damaged than are read now: `holdfast verify` names them");
+        }
+        examine_all(repo, &new, true, task).await
+    };
+    match named.await {
+        Ok(damaged) => {
+            for Damaged { pack, blobs } in damaged {
+                tracing::warn!(%pack, blobs, "the pack is damaged or gone, and is in quarantine from now on");
+            }
+        }
+        Err(e) => tracing::warn!(error = %e.chain(), "packs that look damaged could not be examined"),
+    }
 }
 
 /// One that has nothing in its caches.

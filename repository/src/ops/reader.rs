@@ -169,6 +169,11 @@ impl Reader {
         read
     }
 
+    /// Whether it could register: whoever can't, can't record anything either.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.session.is_some()
+    }
+
     /// The packs that were gone or damaged when they were read, but for those that GC has moved elsewhere.
     pub(crate) fn take_suspects(&self) -> BTreeSet<PackId> {
         let mut all = std::mem::take(&mut *self.suspects.lock().unwrap_or_else(PoisonError::into_inner));

@@ -5,7 +5,8 @@
 //! 2. The stream is read again and directories get their metadata, each after all that lies below it.
 //! 3. The target's file system is synced.
 //!
-//! A file that can't be restored whole is removed and named; the rest goes on. Directories are merged into those that
+//! A file that can't be restored whole is removed and named; the rest goes on, and when all is written the packs in which damage was
+//! met are read again and put into quarantine. Directories are merged into those that
 //! are there and get the snapshot's metadata. Nothing is ever written outside the target (`target` sees to it).
 
 mod entries;
@@ -30,7 +31,7 @@ use crate::error::Context as _;
 use crate::monitor::Figures;
 use crate::ops::reader::Reader;
 use crate::ops::snapshots::Snapshot;
-use crate::ops::{Problems, Repository, Task, browse};
+use crate::ops::{Problems, Repository, Task, browse, quarantine};
 use crate::target::{Target, TargetOptions};
 use crate::{Error, ErrorKind, Result};
 
@@ -82,6 +83,12 @@ pub async fn restore(repo: &Arc<Repository>, request: RestoreRequest, task: &Tas
     let reader = Reader::register(repo, request.snapshot.id).await?;
     let done = restore_with(&reader, repo.env.random(), request, task).await;
     reader.close().await;
+    let met = reader.take_suspects();
+    if reader.is_registered() {
+        quarantine::name_met(repo, met, task).await;
+    } else if !met.is_empty() {
+        tracing::warn!(packs = met.len(), "damage was met, and these credentials can't record it");
+    }
     done
 }
 

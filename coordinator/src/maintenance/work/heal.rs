@@ -1,9 +1,10 @@
 //! Scrubs, restore tests and repairs as tasks.
 
-use proto::task::{RepairSpec, RestoreTestSpec, ScrubSpec, TaskResult};
+use proto::task::{RepairSpec, RestoreTestSpec, ScrubSpec, TaskResult, UNREADABLE};
 use repository::env::Timestamp;
 use repository::ops::forget::Because;
 use repository::ops::repair::index::IndexRequest;
+use repository::ops::repair::quarantine::{Fate, LiftReport};
 use repository::ops::repair::snapshots::SnapshotRequest;
 use repository::ops::restore_test::TestRequest;
 use repository::ops::scrub::ScrubRequest;
@@ -118,6 +119,10 @@ impl Core {
                     ..TaskResult::default()
                 })
             }
+            RepairSpec::Quarantine { dry_run } => {
+                let report = self.engine.lift_quarantine(*dry_run, because, &running.task).await?;
+                Ok(lift_result(&report))
+            }
             RepairSpec::Snapshots { snapshots, volume, forget, dry_run } => {
                 let request = SnapshotRequest { dry_run: *dry_run, forget: *forget, by: because.by.clone() };
                 self.repair_snapshots((snapshots, volume.as_deref()), &request, running).await
@@ -133,6 +138,7 @@ impl Core {
     ) -> Result<TaskResult> {
         let (all, damaged) = self.engine.snapshots().await?;
         let mut result = TaskResult { complete: true, ..TaskResult::default() };
+        let unreadable = damaged.len() as u64;
         for error in damaged {
             result.problems.push(b"", error.chain());
         }
@@ -156,6 +162,7 @@ impl Core {
         }
         let counted = [("snapshots", chosen.len() as u64), ("sound", sound), ("lost", lost)];
         result.counts = counts(counted);
+        result.counts.insert(UNREADABLE.to_owned(), unreadable);
         result.counts.insert("repaired".to_owned(), copies.len() as u64);
         result.lists = [("repaired".to_owned(), copies)].into();
         Ok(result)
@@ -164,4 +171,21 @@ impl Core {
 
 fn unix_seconds(at: Option<Timestamp>) -> u64 {
     at.and_then(|t| u64::try_from(t.seconds()).ok()).unwrap_or(0)
+}
+
+/// What stays in quarantine is a problem of the task, by name.
+fn lift_result(report: &LiftReport) -> TaskResult {
+    let mut result = TaskResult { complete: true, ..TaskResult::default() };
+    let mut lifted = Vec::new();
+    for one in &report.packs {
+        let name = one.pack.to_string();
+        match &one.fate {
+            Fate::Lifted { .. } => lifted.push(name),
+            Fate::Damaged { what, .. } => result.problems.push(name.as_bytes(), what.clone()),
+            Fate::Gone => result.problems.push(name.as_bytes(), "is gone"),
+        }
+    }
+    result.counts = counts([("packs", report.packs.len() as u64), ("lifted", report.lifted())]);
+    result.lists = [("lifted".to_owned(), lifted)].into();
+    result
 }

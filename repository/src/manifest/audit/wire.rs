@@ -134,6 +134,8 @@ struct WireRepaired {
     problems: u64,
     #[prost(bytes = "vec", repeated, tag = "6")]
     lost: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "7")]
+    lifted: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -146,6 +148,10 @@ struct WireOther {
 
 fn sid(bytes: &[u8]) -> Result<Sid, BadRecord> {
     array(bytes, "audit record: session id").map(Sid)
+}
+
+fn pack(bytes: &[u8]) -> Result<PackId, BadRecord> {
+    array(bytes, "audit record: pack name").map(PackId::from_bytes)
 }
 
 fn find_sid(bytes: Option<&Vec<u8>>) -> Result<Option<Sid>, BadRecord> {
@@ -206,6 +212,7 @@ impl From<&Event> for WireEvent {
                 packs: r.packs,
                 problems: r.problems,
                 lost: r.lost.clone(),
+                lifted: r.lifted.iter().map(|p| p.to_bytes().to_vec()).collect(),
             }),
             Event::Keys(text) => Self::Keys(text.clone()),
             Event::Other { kind, text } => Self::Other(WireOther { kind: kind.clone(), text: text.clone() }),
@@ -259,6 +266,7 @@ impl WireEvent {
                 packs: r.packs,
                 problems: r.problems,
                 lost: r.lost,
+                lifted: r.lifted.iter().map(|p| pack(p)).collect::<Result<_, _>>()?,
             }),
             Self::Keys(text) => Event::Keys(text),
             Self::Other(o) => Event::Other { kind: o.kind, text: o.text },
@@ -268,10 +276,7 @@ impl WireEvent {
 
 impl WireVerified {
     fn check(self) -> Result<Verified, BadRecord> {
-        let damaged = |d: &WireDamaged| {
-            let pack = PackId::from_bytes(array(&d.pack, "audit record: pack name")?);
-            Ok(Damaged { pack, blobs: d.blobs })
-        };
+        let damaged = |d: &WireDamaged| Ok(Damaged { pack: pack(&d.pack)?, blobs: d.blobs });
         Ok(Verified {
             level: self.level,
             snapshot: find_sid(self.snapshot.as_ref())?,

@@ -5,7 +5,8 @@
 //!    the next run. A run that loses the race at G2 loses its copies only.
 //! 2. A pack is condemned only if all that is live of it is stored elsewhere. If a session takes up more of it meanwhile,
 //!    G4 spares it.
-//! 3. What goes wrong here (a full store, a damaged pack) leaves packs where they are, and the run goes on without.
+//! 3. What goes wrong here (a full store, a damaged pack) leaves packs where they are, and the run goes on without. Damage goes into
+//!    quarantine.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -23,9 +24,10 @@ use crate::manifest::catalogue::PackFacts;
 use crate::manifest::gc::Relocation;
 use crate::manifest::relocation;
 use crate::manifest::summary::OrdinalSet;
+use crate::ops::quarantine;
 use crate::ops::reader::is_damage;
 use crate::pack::Described;
-use crate::session::{forbidden, store_kind};
+use crate::session::{forbidden, register, store_kind};
 use crate::store::StoreErrorKind;
 use crate::{Error, Result};
 
@@ -109,6 +111,7 @@ impl Run<'_> {
             Some(Source { pack: l.pack, kind: l.kind, plain: l.live_plain, blobs: live.of(l.pack)?.clone() })
         }));
         let mut compacted = self.copy(generation, sources).await?;
+        self.name_damage(generation).await?;
         let done = |p: &PackId| compacted.packs.binary_search(p).is_ok();
         self.report.repaired = repaired.iter().filter(|p| done(p)).count() as u64;
         compacted.relocations.extend(repairs.relocations.into_iter().filter(|r| done(&r.pack)));
@@ -154,14 +157,23 @@ impl Run<'_> {
                     looked.push(one);
                 }
                 (Err(e), _) if !is_damage(&e) => return Err(e),
-                // Verify finds it, or it went meanwhile: no business of a copy.
                 (Err(e), _) => {
+                    self.met.insert(pack);
                     tracing::warn!(error = %e.chain(), "a pack that can't be read is not compacted");
                 }
                 (Ok(_), None) => {}
             }
         }
         Ok(looked)
+    }
+
+    /// Names the damage that was met, unless another collector was faster: what it has deleted is no damage.
+    async fn name_damage(&mut self, generation: Generation) -> Result<()> {
+        let met = std::mem::take(&mut self.met);
+        if !met.is_empty() && register::newest_generation(&self.objects, None).await? < generation {
+            quarantine::name_met(self.repo, met, self.task).await;
+        }
+        Ok(())
     }
 
     /// Copies the sources; those of which all is stored then are to be condemned.
@@ -188,6 +200,7 @@ impl Run<'_> {
             tracing::warn!(error = %e.chain(), "the store is full: nothing more is compacted");
             self.report.compaction_stopped = Some(e.chain());
         }
+        self.met.append(&mut copier.damaged);
         let mut moved: BTreeMap<PackId, u64> = BTreeMap::new();
         copier.moved.iter().for_each(|r| *moved.entry(r.pack).or_default() += u64::from(r.count));
         let whole = |p: &PackId| moved.get(p).copied().unwrap_or(0) == expected[p];

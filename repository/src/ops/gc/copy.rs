@@ -1,6 +1,7 @@
 //! Copies blobs from packs into new ones, group by group. Every blob is checked against its id as it is read, and every
 //! new pack is decoded again before it is put.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -64,6 +65,8 @@ pub(super) struct Copier<'a> {
     pub stored: Vec<PackRef>,
     /// Plain bytes that were copied.
     pub bytes: u64,
+    /// Sources that are damaged or gone.
+    pub damaged: BTreeSet<PackId>,
 }
 
 /// The groups that hold any of the blobs.
@@ -74,7 +77,8 @@ fn groups_of(footer: &Footer, blobs: &OrdinalSet) -> Vec<u32> {
     groups
 }
 
-async fn read(repo: &Repository, source: Source, ahead: Arc<Semaphore>) -> Result<Option<Read>> {
+/// What is to be copied of a source; or that it is damaged.
+async fn read(repo: &Repository, source: Source, ahead: Arc<Semaphore>) -> Result<Result<Read, PackId>> {
     let mib = u32::try_from((source.plain >> 20).clamp(1, COPY_AHEAD_MIB as u64)).unwrap_or(1);
     let permit =
         ahead.acquire_many_owned(mib).await.context(ErrorKind::Internal, || "read ahead".to_owned())?;
@@ -87,7 +91,7 @@ async fn read(repo: &Repository, source: Source, ahead: Arc<Semaphore>) -> Resul
         Ok(groups) => groups,
         Err(e) if is_damage(&e) => {
             tracing::warn!(pack = %source.pack, error = %e.chain(), "a pack that can't be read is not compacted");
-            return Ok(None);
+            return Ok(Err(source.pack));
         }
         Err(e) => return Err(e),
     };
@@ -97,7 +101,7 @@ async fn read(repo: &Repository, source: Source, ahead: Arc<Semaphore>) -> Resul
         let live = numbered.filter(|(ordinal, _)| source.blobs.contains(*ordinal));
         blobs.extend(live.map(|(ordinal, (id, bytes))| (Place { pack: source.pack, ordinal }, id, bytes)));
     }
-    Ok(Some(Read { kind: source.kind, blobs, _ahead: permit }))
+    Ok(Ok(Read { kind: source.kind, blobs, _ahead: permit }))
 }
 
 impl<'a> Copier<'a> {
@@ -116,6 +120,7 @@ impl<'a> Copier<'a> {
             moved: Vec::new(),
             stored: Vec::new(),
             bytes: 0,
+            damaged: BTreeSet::new(),
         }
     }
 
@@ -128,7 +133,13 @@ impl<'a> Copier<'a> {
                 .buffered(COPY_PACKS_AHEAD);
         while let Some(read) = reads.try_next().await? {
             self.task.check()?;
-            let Some(read) = read else { continue };
+            let read = match read {
+                Ok(read) => read,
+                Err(damaged) => {
+                    self.damaged.insert(damaged);
+                    continue;
+                }
+            };
             if read.kind != self.kind {
                 self.close().await?;
                 self.kind = read.kind;

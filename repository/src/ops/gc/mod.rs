@@ -20,7 +20,7 @@ mod repair;
 mod request;
 mod sessions;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures::TryStreamExt as _;
 
@@ -53,6 +53,8 @@ struct Run<'a> {
     /// Outcomes that were read and are no snapshots.
     ended: HashSet<Name>,
     outcomes_read: usize,
+    /// Packs in which damage was met.
+    met: BTreeSet<PackId>,
     report: GcReport,
 }
 
@@ -108,7 +110,8 @@ impl<'a> Run<'a> {
         let report = GcReport { packs: packs.len() as u64, bytes, ..GcReport::default() };
         let (catalogue, ended) = (Catalogue::default(), HashSet::new());
         let objects = repo.objects();
-        Self { repo, objects, task, request, packs, catalogue, ended, outcomes_read: 0, report }
+        let met = BTreeSet::new();
+        Self { repo, objects, task, request, packs, catalogue, ended, outcomes_read: 0, met, report }
     }
 }
 

@@ -103,9 +103,9 @@ pub async fn repair(
             what: "snapshot".to_owned(),
             snapshot: Some(snapshot.id),
             copy: Some(copy),
-            packs: 0,
             problems: report.lost.count(),
             lost,
+            ..Repaired::default()
         };
         audit::note(repo, &request.by, Event::Repaired(repaired)).await;
         if request.forget {

@@ -22,15 +22,15 @@ use crate::pack::frame::Shape;
 use crate::store::{Effect, Fault, FaultPlan, FaultStore, StoreErrorKind};
 
 /// One blob in a group of its own.
-const FILE: usize = 200_000;
+pub(super) const FILE: usize = 200_000;
 
 /// As a new process would see it.
-async fn reopened(w: World) -> World {
+pub(super) async fn reopened(w: World) -> World {
     World { repo: open(Arc::clone(&w.repo.store)).await, ..w }
 }
 
 /// Files of which each is a blob in a group of its own.
-async fn three_files() -> (World, Snapshot) {
+pub(super) async fn three_files() -> (World, Snapshot) {
     let w = world().await;
     for (seed, name) in [(1, "a"), (2, "b"), (3, "c")] {
         fs::write(w.volume().join(name), noise(seed, FILE)).unwrap();
@@ -43,7 +43,7 @@ async fn entries(w: &World, snapshot: &Snapshot) -> Vec<Entry> {
     browse::list(&w.repo, snapshot, b"", true).try_collect().await.unwrap()
 }
 
-async fn place_of(w: &World, snapshot: &Snapshot, path: &str) -> Place {
+pub(super) async fn place_of(w: &World, snapshot: &Snapshot, path: &str) -> Place {
     let all = entries(w, snapshot).await;
     all.iter().find(|e| e.path == path.as_bytes()).unwrap().blobs().next().unwrap().place
 }
@@ -53,7 +53,7 @@ async fn group_of(w: &World, place: Place) -> u32 {
 }
 
 /// Flips a bit in the middle of the group that holds this blob.
-async fn damage(w: &World, place: Place) {
+pub(super) async fn damage(w: &World, place: Place) {
     let footer = w.repo.reader().footer(place.pack).await.unwrap();
     let group = footer.groups[footer.blobs[place.ordinal as usize].group as usize];
     let key = w.repo.layout.pack(place.pack);
@@ -74,16 +74,16 @@ async fn delete_all(w: &World, kind: ObjectKind) -> usize {
     keys.len()
 }
 
-async fn keys(w: &World, kind: ObjectKind) -> Vec<crate::store::Key> {
+pub(super) async fn keys(w: &World, kind: ObjectKind) -> Vec<crate::store::Key> {
     let objects = w.repo.objects();
     objects.list(&objects.layout.folder(kind), None).await.unwrap()
 }
 
-async fn scrubbed(w: &World, request: &ScrubRequest) -> ScrubReport {
+pub(super) async fn scrubbed(w: &World, request: &ScrubRequest) -> ScrubReport {
     scrub(&w.repo, request, &Task::default()).await.unwrap()
 }
 
-async fn all(w: &World) -> Vec<Snapshot> {
+pub(super) async fn all(w: &World) -> Vec<Snapshot> {
     snapshots::list(&w.repo).await.unwrap().0
 }
 
@@ -92,14 +92,14 @@ async fn repaired(w: &World, snapshot: &Snapshot, request: SnapshotRequest) -> S
     repair(&w.repo, snapshot, &all(w).await, &request, &Task::default()).await.unwrap()
 }
 
-async fn collect(w: &World) -> crate::ops::gc::GcReport {
+pub(super) async fn collect(w: &World) -> crate::ops::gc::GcReport {
     let request = GcRequest { fence_after_seconds: 0, ..GcRequest::default() };
     let report = crate::ops::gc::collect(&w.repo, request, &Task::default()).await.unwrap();
     assert!(report.done, "{report:?}");
     report
 }
 
-async fn check_sound(w: &World, id: Sid) {
+pub(super) async fn check_sound(w: &World, id: Sid) {
     let snapshot = snapshots::get(&w.repo, &id.to_string(), None).await.unwrap();
     let report = verify(&w.repo, &snapshot, &Level::Full, &Task::default()).await.unwrap();
     assert_eq!(report.problems, Problems::default());
