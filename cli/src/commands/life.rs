@@ -176,6 +176,8 @@ struct GcRecord {
     copies: u64,
     copies_bytes: u64,
     compaction_waiting: u64,
+    compaction_locked: u64,
+    compaction_locked_bytes: u64,
     compaction_stopped: Option<String>,
     repaired: u64,
     damaged: Vec<String>,
@@ -206,6 +208,8 @@ impl From<GcReport> for GcRecord {
             copies: r.copies,
             copies_bytes: r.copies_bytes,
             compaction_waiting: r.compaction_waiting,
+            compaction_locked: r.compaction_locked,
+            compaction_locked_bytes: r.compaction_locked_bytes,
             compaction_stopped: r.compaction_stopped,
             repaired: r.repaired,
             damaged: r.damaged.iter().map(ToString::to_string).collect(),
@@ -251,6 +255,10 @@ fn text(r: &GcRecord, dry_run: bool) -> String {
     out += &format!("{} packs with {} deleted\n", r.deleted, size(r.deleted_bytes));
     if r.compaction_waiting > 0 {
         out += &format!("{} packs are worth copying and wait for the next run\n", r.compaction_waiting);
+    }
+    if r.compaction_locked > 0 {
+        let (packs, bytes) = (r.compaction_locked, size(r.compaction_locked_bytes));
+        out += &format!("{packs} packs with {bytes} are worth copying once their object lock has ended\n");
     }
     if let Some(why) = &r.compaction_stopped {
         out += &format!("copying stopped early: {}\n", tame(why));

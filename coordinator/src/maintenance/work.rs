@@ -124,6 +124,8 @@ fn add(report: &mut GcReport, before: GcReport) {
     report.copies += before.copies;
     report.copies_bytes += before.copies_bytes;
     report.compaction_waiting += before.compaction_waiting;
+    report.compaction_locked += before.compaction_locked;
+    report.compaction_locked_bytes += before.compaction_locked_bytes;
     report.repaired += before.repaired;
     report.damaged.extend(before.damaged);
     report.compaction_stopped = report.compaction_stopped.take().or(before.compaction_stopped);

@@ -135,7 +135,7 @@ async fn copy_of(repo: &Repository, session: &Session, original: Snapshot, task:
         return Ok(original.manifest);
     }
     repo.need_data("bringing back a snapshot of which blobs have moved")?;
-    rewrite::whole(repo, session, &original, task).await
+    Box::pin(rewrite::whole(repo, session, &original, task)).await
 }
 
 /// W5 for every place that the manifest needs, as it is named there: relocations last only as long as some summary names the old

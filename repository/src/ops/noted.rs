@@ -98,6 +98,8 @@ pub fn gc_figures(r: &GcReport) -> BTreeMap<String, u64> {
         ("copies", r.copies),
         ("copies_bytes", r.copies_bytes),
         ("compaction_waiting", r.compaction_waiting),
+        ("compaction_locked", r.compaction_locked),
+        ("compaction_locked_bytes", r.compaction_locked_bytes),
         ("repaired", r.repaired),
         ("damaged", r.damaged.len() as u64),
         ("leftovers", r.leftovers),

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashSet};
 use futures::{StreamExt as _, stream};
 
 use super::Run;
-use super::choose::{Budget, Looked, choose};
+use super::choose::{Budget, Looked};
 use super::copy::{Copier, Source};
 use super::live::Live;
 use super::request::Compaction;
@@ -98,7 +98,7 @@ impl Run<'_> {
         let led_to: HashSet<PackId> = repairs.relocations.iter().map(|r| r.to.pack).collect();
         left.retain(|p, _| !led_to.contains(p));
         let looked = self.look(left, live, &how, &mut budget).await?;
-        let (chosen, waiting) = choose(looked, &how, &mut budget);
+        let (chosen, waiting) = self.choose_unlocked(looked, &how, &mut budget).await?;
         self.report.compaction_waiting = waiting;
         if self.request.dry_run {
             self.report.compacted = (chosen.len() + repairs.sources.len()) as u64;

@@ -19,6 +19,7 @@ mod records;
 mod repair;
 mod request;
 mod sessions;
+mod unlocked;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

@@ -96,6 +96,10 @@ pub struct GcReport {
     pub copies_bytes: u64,
     /// Packs that are worth copying and wait for the next run: the budget was spent.
     pub compaction_waiting: u64,
+    /// Packs that are worth copying and are under an object lock: they are left until it ends.
+    pub compaction_locked: u64,
+    /// Bytes of these.
+    pub compaction_locked_bytes: u64,
     /// Why nothing more was copied, if something went wrong: the rest of the run went on.
     pub compaction_stopped: Option<String>,
     /// Damaged packs whose damaged blobs were found elsewhere, or that were not damaged after all.

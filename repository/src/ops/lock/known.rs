@@ -6,9 +6,11 @@ use std::path::Path;
 
 use crate::codec::{Malformed, Reader, put_bytes, put_signed};
 use crate::env::Timestamp;
+use crate::error::Context as _;
 use crate::ids::PackId;
 use crate::ops::Repository;
-use crate::store::{Key, SharedLocks};
+use crate::store::{Key, Protection, SharedLocks, StoreErrorKind};
+use crate::{ErrorKind, Result};
 
 const MAGIC: &[u8; 8] = b"HFLOCKS1";
 const CACHE_BYTES_MAX: u64 = 1 << 30;
@@ -81,8 +83,7 @@ fn decode(bytes: &[u8]) -> Result<KnownLocks, Malformed> {
     Ok(known)
 }
 
-/// Packs that GC need not try to delete yet. Of stores that refuse to delete what is locked; where versions are kept, a
-/// deletion hides the pack, and the store deletes it when its time has come.
+/// Packs that are locked, as far as it is known: GC need not try to delete them yet, nor copy them forward.
 #[derive(Debug)]
 pub(crate) struct LockedPacks<'r> {
     repo: &'r Repository,
@@ -93,28 +94,55 @@ pub(crate) struct LockedPacks<'r> {
 }
 
 impl<'r> LockedPacks<'r> {
-    /// `None` where nothing is locked, as far as can be asked.
+    /// Those that the store refuses to delete; `None` where it refuses nothing, as far as can be asked. Where versions are kept, a
+    /// deletion hides the pack, and the store deletes it when its time has come.
     pub(crate) async fn load(repo: &'r Repository) -> Option<Self> {
+        Self::load_where(repo, |protection| protection.lock && !protection.versioning).await
+    }
+
+    /// Those of which the space comes back later only, whatever the store does; `None` where nothing is locked.
+    pub(crate) async fn load_all(repo: &'r Repository) -> Option<Self> {
+        Self::load_where(repo, |protection| protection.lock).await
+    }
+
+    async fn load_where(repo: &'r Repository, counts: impl Fn(Protection) -> bool) -> Option<Self> {
         let locks = repo.store.locks()?;
-        let protection = locks.protection().await.ok()?;
-        if !protection.lock || protection.versioning {
+        if !counts(locks.protection().await.ok()?) {
             return None;
         }
         let (known, now) = (KnownLocks::load(repo.cache_dir.as_deref()), repo.env.now());
         Some(Self { repo, locks, known, now, changed: false })
     }
 
-    /// True if the store would refuse to delete it.
+    /// True if it is known to be locked.
     pub(crate) fn is_locked(&self, pack: PackId) -> bool {
         self.known.get(&self.repo.layout.pack(pack)).is_some_and(|until| until > self.now)
     }
 
+    /// Until when a pack is locked, by what the store says now. Credentials that may not ask know of no lock.
+    pub(crate) async fn ask(&self, pack: PackId) -> Result<Option<Timestamp>> {
+        let key = self.repo.layout.pack(pack);
+        match self.locks.find_lock(&key).await {
+            Ok(until) => Ok(until),
+            Err(e) if matches!(e.kind, StoreErrorKind::Denied | StoreErrorKind::NotFound) => Ok(None),
+            Err(e) => Err(e).context(ErrorKind::Store, || format!("ask for the lock of {key}")),
+        }
+    }
+
+    /// Remembers answers.
+    pub(crate) fn note(&mut self, answers: impl IntoIterator<Item = (PackId, Option<Timestamp>)>) {
+        for (pack, until) in answers {
+            if let Some(until) = until {
+                self.known.note(self.repo.layout.pack(pack), until);
+                self.changed = true;
+            }
+        }
+    }
+
     /// The store refused: asks until when, so that the next runs don't try.
     pub(crate) async fn note_refused(&mut self, pack: PackId) {
-        let key = self.repo.layout.pack(pack);
-        if let Ok(Some(until)) = self.locks.find_lock(&key).await {
-            self.known.note(key, until);
-            self.changed = true;
+        if let Ok(until) = self.ask(pack).await {
+            self.note([(pack, until)]);
         }
     }
 

@@ -159,6 +159,64 @@ async fn gc_does_not_try_what_is_locked_again() {
     l.world.check_round_trip().await;
 }
 
+/// Copying what is locked would cost its bytes, and free none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_locked_is_not_copied_forward_before_its_lock_ends() {
+    let l = Locked::new(Some(30)).await;
+    let volume = l.world.volume();
+    compaction::fill(&volume, 0..20);
+    let first = l.world.back_up().await.snapshot.id;
+    (5..20).for_each(|i| fs::remove_file(volume.join(format!("f{i}"))).unwrap());
+    l.world.back_up().await;
+    forget(&l.world.repo, first, &Because::default()).await.unwrap();
+    let run = || async {
+        let before = (l.store.lock_requests(), l.world.counts.figures());
+        let run = gc::gc(&l.world, &compaction::compacting()).await;
+        let figures = l.world.counts.figures().since(&before.1);
+        (run, l.store.lock_requests() - before.0, figures.requests_of(Op::Put, 'p'))
+    };
+    let dry = crate::ops::gc::GcRequest { dry_run: true, ..compaction::compacting() };
+    let told = gc::gc(&l.world, &dry).await;
+    assert_eq!((told.compacted, told.compaction_locked), (0, 1), "{told:?}");
+    let (first, asked, copies) = run().await;
+    assert!(first.done && first.compacted == 0 && first.deleted == 0, "{first:?}");
+    assert_eq!((first.compaction_locked, copies), (1, 0), "{first:?}");
+    assert!(first.compaction_locked_bytes > 600_000, "{first:?}");
+    // What the bucket does, twice; and what was refused. The pack's date is known since the dry run.
+    assert!(asked <= 2 + first.leftovers, "{asked}: {first:?}");
+    let (again, asked, copies) = run().await;
+    assert_eq!((again.compaction_locked, again.compacted, copies), (1, 0, 0), "{again:?}");
+    assert!(asked <= 2, "dates are kept: {asked}");
+
+    l.days_pass(31);
+    let (last, asked, _) = run().await;
+    assert!(last.compacted == 1 && last.compaction_locked == 0 && last.deleted >= 1, "{last:?}");
+    assert!(asked <= 4, "the one that is copied is asked for: {asked}");
+    gc::check_all(&l.world, 1).await;
+    l.world.check_round_trip().await;
+}
+
+/// Questions are requests: where the budget has none left, nothing is asked and nothing copied.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn asking_for_locks_stays_within_the_budget() {
+    let l = Locked::new(Some(30)).await;
+    for seed in 0..9u64 {
+        compaction::fill(&l.world.volume(), seed..seed + 1);
+        l.world.back_up().await;
+    }
+    for requests_max in [0, 20, 30, 40, 60, 100] {
+        let compaction = crate::ops::gc::Compaction { requests_max, ..Default::default() };
+        let before = l.store.lock_requests();
+        let request = crate::ops::gc::GcRequest { compaction, dry_run: true, ..compaction::compacting() };
+        // Without a cache folder, nothing is known.
+        let repo = open_with(Arc::clone(&l.world.repo.store), l.world.repo.env.clone()).await;
+        let run = collect(&repo, request, &Task::default()).await.unwrap();
+        let asked = l.store.lock_requests() - before;
+        assert!(asked <= requests_max + 1, "{asked} of {requests_max}: {run:?}");
+        assert_eq!(run.compacted, 0, "all are locked: {run:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_without_locks_says_so() {
     let w = world().await;
