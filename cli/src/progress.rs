@@ -106,7 +106,10 @@ fn line(now: Figures, rate: u64) -> String {
 }
 
 fn notes(now: Figures) -> String {
-    let mut out = format!("{} files", now.files);
+    // Work on what is stored counts entries only.
+    let (n, what) =
+        if now.files == 0 && now.entries > 0 { (now.entries, "entries") } else { (now.files, "files") };
+    let mut out = format!("{n} {what}");
     if let Some(percent) = dedup_percent(now) {
         out.push_str(&format!(", {percent} % dedup"));
     }

@@ -51,7 +51,7 @@ impl Counter {
 macro_rules! for_counters {
     ($then:ident) => {
         $then! {
-            /// Entries of all kinds seen by the walk, or restored, or verified.
+            /// Entries of all kinds seen by the walk, or restored, or verified; of a GC run, outcomes that it knows.
             entries,
             /// Regular files among them.
             files,

@@ -233,7 +233,10 @@ pub(super) async fn gc(app: &App, args: &GcArgs) -> Result<Exit> {
     let request = args.request();
     let task = app.task();
     let because = because("gc", "");
-    let done = app.or_cancel(noted::collect(&repo, request, &because, &task)).await??;
+    let shown = app.show("gc".to_owned(), &task);
+    let done = app.or_cancel(noted::collect(&repo, request, &because, &task)).await;
+    shown.finish().await;
+    let done = done??;
     let record = GcRecord::from(done);
     output::print(app.format(), &record, |r| text(r, args.dry_run))?;
     Ok(if record.done || args.dry_run { Exit::Done } else { Exit::Partial })

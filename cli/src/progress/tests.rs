@@ -15,6 +15,8 @@ fn a_line_has_rate_eta_and_dedup() {
         ..Figures::default()
     };
     assert_eq!(line(now, 128 << 20), "1.0 GiB of 3.0 GiB, 128.0 MiB/s, 16 s left, 7 files, 75 % dedup");
+    let marking = Figures { entries: 12, ..Figures::default() };
+    assert_eq!(line(marking, 0), "0 B of 0 B, 0 B/s, 12 entries");
     let stalled = Figures { entries_failed: 2, ..Figures::default() };
     assert_eq!(line(stalled, 0), "0 B of 0 B, 0 B/s, 0 files, 2 problems");
 }

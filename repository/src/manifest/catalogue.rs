@@ -8,6 +8,8 @@
 //!   numbered through all parts.
 //! - `2`, snapshots: volume (bytes), number of snapshots, and for each its generation (varint), sid (16) and changes (bytes).
 //!   A volume may go on in the next part.
+//! - `3`, figures of snapshots: for each its generation (varint), sid (16), and from its manifest: started (signed), bytes, bytes
+//!   new, bytes stored (varints). Older catalogues have none.
 //!
 //! *Changes* are, for each pack of which the snapshot needs other blobs than the one before: the gap between the pack's number
 //! and that of the one before (varint; the number itself for the first), and runs (bytes; none if nothing is needed any
@@ -45,13 +47,26 @@ pub struct PackFacts {
     pub live_plain: u64,
 }
 
+/// What a manifest tells of its snapshot's size: figures for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotFacts {
+    /// When its walk began.
+    pub started: Timestamp,
+    /// Plain bytes of its files.
+    pub bytes: u64,
+    /// Plain bytes that were new to the repository.
+    pub bytes_new: u64,
+    /// Bytes put into the store for it.
+    pub bytes_stored: u64,
+}
+
 /// A snapshot to be added.
 #[derive(Debug)]
 pub struct New {
     /// Its volume.
     pub volume: String,
-    /// When its walk began.
-    pub started: Timestamp,
+    /// What its manifest tells.
+    pub facts: SnapshotFacts,
     /// Its name.
     pub name: Name,
     /// What it needs, from [`Catalogue::encode_uses`].
@@ -71,6 +86,7 @@ pub struct Catalogue {
     numbers: HashMap<PackId, u32>,
     volumes: BTreeMap<String, Vec<Link>>,
     names: HashSet<Name>,
+    facts: HashMap<Name, SnapshotFacts>,
 }
 
 /// Runs of one pack in their stored form, by the pack's number.
@@ -179,6 +195,12 @@ impl Catalogue {
         self.packs[number as usize].1 = Some(facts);
     }
 
+    /// What a snapshot's manifest tells; `None` also where an older catalogue has its needs only.
+    #[must_use]
+    pub fn snapshot_facts(&self, name: &Name) -> Option<SnapshotFacts> {
+        self.facts.get(name).copied()
+    }
+
     fn number(&mut self, pack: PackId) -> u32 {
         let next = u32::try_from(self.packs.len()).expect("a repository has fewer than 2^32 packs");
         let number = *self.numbers.entry(pack).or_insert(next);
@@ -209,7 +231,7 @@ impl Catalogue {
     /// Adds snapshots behind those that their volumes have; among each other they are sorted by time, so that neighbours
     /// differ little. Those that it has already are left out.
     pub fn add(&mut self, mut new: Vec<New>) {
-        new.sort_by(|a, b| (&a.volume, a.started, a.name).cmp(&(&b.volume, b.started, b.name)));
+        new.sort_by(|a, b| (&a.volume, a.facts.started, a.name).cmp(&(&b.volume, b.facts.started, b.name)));
         for of_volume in new.chunk_by(|a, b| a.volume == b.volume) {
             let chain = self.volumes.entry(of_volume[0].volume.clone()).or_default();
             let mut added = Vec::new();
@@ -219,6 +241,7 @@ impl Catalogue {
                 if !self.names.insert(snapshot.name) {
                     continue;
                 }
+                self.facts.insert(snapshot.name, snapshot.facts);
                 let after: Uses<'_> = changes(&snapshot.uses).collect();
                 let packs: BTreeSet<u32> = before.keys().chain(after.keys()).copied().collect();
                 added.push(Link { name: snapshot.name, changes: difference(&before, &after, packs) });
@@ -248,12 +271,53 @@ impl Catalogue {
         }
     }
 
+    /// Tells what each snapshot needs that has an owner, volume by volume. Needs of a pack that do not change from one snapshot to
+    /// the next are told once for the first owner and once for another one, and then no more: they are shared.
+    pub fn needs_of_each<O: Copy + Ord>(
+        &self,
+        mut owner_of: impl FnMut(&str, Name) -> Option<O>,
+        mut add: impl FnMut(O, PackId, &OrdinalSet),
+    ) {
+        for (volume, chain) in &self.volumes {
+            let mut uses = Uses::new();
+            let mut fresh = BTreeSet::new();
+            // Packs that were told for one owner so far, and of each such pack the owner.
+            let (mut told, mut by) = (BTreeMap::<O, BTreeSet<u32>>::new(), HashMap::<u32, O>::new());
+            for link in chain {
+                apply(&mut uses, link, |number| {
+                    fresh.insert(number);
+                    if let Some(packs) = by.remove(&number).and_then(|owner| told.get_mut(&owner)) {
+                        packs.remove(&number);
+                    }
+                });
+                let Some(owner) = owner_of(volume, link.name) else { continue };
+                let mut tell = |number: u32| {
+                    if let Some(set) = uses.get(&number).and_then(|runs| decode_runs(runs).ok()) {
+                        add(owner, self.packs[number as usize].0, &set);
+                    }
+                };
+                let own = told.remove(&owner).unwrap_or_default();
+                for number in std::mem::take(&mut told).into_values().flatten() {
+                    by.remove(&number);
+                    tell(number);
+                }
+                let own = told.entry(owner).or_insert(own);
+                for number in std::mem::take(&mut fresh) {
+                    tell(number);
+                    own.insert(number);
+                    by.insert(number, owner);
+                }
+            }
+        }
+    }
+
     /// Forgets the other snapshots. Each that stays is compared with the one that is then before it.
     pub fn retain(&mut self, keep: impl Fn(&Name) -> bool) {
         if self.names.iter().all(&keep) {
             return;
         }
         self.names.retain(&keep);
+        self.facts.retain(|name, _| keep(name));
         for chain in self.volumes.values_mut() {
             let (mut kept, mut links) = (Uses::new(), Vec::new());
             let (mut uses, mut touched) = (Uses::new(), BTreeSet::new());

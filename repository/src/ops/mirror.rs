@@ -8,11 +8,13 @@
 //!    followed, is among its packs. Otherwise it is listed again.
 //! 4. What the source has no more is deleted in reverse order, only when asked, and only if it was in the mirror before the
 //!    source was listed.
+//! 5. Keys are listed once more at the end: of all that may change meanwhile, a rotation is what the next run would be late for.
 //!
 //! Nothing is ever replaced. What differs is named.
 
 mod delete;
 mod listing;
+mod rings;
 
 use std::sync::Arc;
 
@@ -127,6 +129,7 @@ pub async fn mirror(
         if request.delete {
             run.delete(&listed).await?;
         }
+        run.follow_rings(&listed).await?;
         return Ok(run.report);
     }
     let what = format!(

@@ -1,11 +1,13 @@
 //! What the repository holds, how much of it is needed by whom, and what would be freed.
 //!
-//! Figures come from outcomes, summaries and the footers of packs: one request for each, and none for blobs. Memory is a
+//! Figures come from the catalogue of the last GC run, outcomes and summaries since, and the footers of packs: one request for
+//! each, and none for blobs. Memory is a
 //! few words for each snapshot and for each stretch of blobs with one owner. Nothing is registered: a figure may be of a
 //! moment that has passed.
 
 mod between;
 mod owners;
+mod scan;
 mod top;
 
 use std::collections::{BTreeMap, HashSet};
@@ -13,21 +15,20 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 
+use crate::Result;
 use crate::env::Timestamp;
 use crate::ids::{PackId, Sid};
-use crate::items::BlobFetch as _;
-use crate::limits::{FOOTER_FETCHES, RECORD_FETCHES};
-use crate::manifest::{Manifest, Summary, summary};
-use crate::ops::reader::{Reader, is_damage};
+use crate::limits::FOOTER_FETCHES;
+use crate::manifest::catalogue::SnapshotFacts;
+use crate::ops::reader::is_damage;
 use crate::ops::{Problems, Repository, Task};
 use crate::pack::Footer;
-use crate::session::{Found, Relocations, history};
-use crate::{Error, Result};
 
 pub use between::{Between, between};
 pub use top::Ranked;
 
 use owners::{Owner, Owners, SHARED, Stretch};
+use scan::Scan;
 
 /// Plain and stored bytes of blobs. A blob's stored bytes are its share of its group's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,21 +138,23 @@ pub async fn detail(repo: &Repository, task: &Task) -> Result<Detail> {
     let sizes = pack_sizes(repo).await?;
     let mut detail = Detail { packs: sizes.len() as u64, ..Detail::default() };
     detail.packs_bytes = sizes.values().sum();
-    let (mut owners, mut volumes) = (Owners::default(), BTreeMap::<String, u32>::new());
-    let mut scan = Scan::begin(repo, task).await?;
-    while let Some((id, manifest)) = scan.next(&mut detail.problems).await? {
-        let next = u32::try_from(volumes.len()).unwrap_or(SHARED - 1);
-        let volume = *volumes.entry(manifest.volume.clone()).or_insert(next);
-        let snapshot = u32::try_from(detail.snapshots.len()).unwrap_or(SHARED - 1);
-        let owner = Owner { snapshot, volume };
-        scan.needs(&manifest.summary, owner, &mut owners, &mut detail.problems, id).await?;
-        detail.count(id, &manifest);
-    }
+    let (mut volumes, mut problems) = (BTreeMap::<String, u32>::new(), Problems::default());
+    let scan = Scan::begin(repo, task).await?;
+    let owners = scan
+        .needs(&mut problems, |id, volume, facts| {
+            let next = u32::try_from(volumes.len()).unwrap_or(SHARED - 1);
+            let number = *volumes.entry(volume.to_owned()).or_insert(next);
+            let snapshot = u32::try_from(detail.snapshots.len()).unwrap_or(SHARED - 1);
+            detail.count(id, volume, facts);
+            Owner { snapshot, volume: number }
+        })
+        .await?;
+    detail.problems = problems;
     let mut by_volume: Vec<Bytes> = vec![Bytes::default(); volumes.len()];
     let mut footers = read_footers(&scan, &owners, |_| true);
     while let Some((pack, list, footer)) = footers.next().await {
         task.check()?;
-        let Some(footer) = scan.bearable(pack, footer, &mut detail.problems)? else { continue };
+        let Some(footer) = bearable(pack, footer, &mut detail.problems)? else { continue };
         for stretch in list {
             let bytes = bytes_of(&footer, stretch);
             detail.needed.add(bytes);
@@ -177,27 +180,29 @@ pub async fn detail(repo: &Repository, task: &Task) -> Result<Detail> {
 }
 
 impl Detail {
-    fn count(&mut self, id: Sid, m: &Manifest) {
-        self.bytes_files = self.bytes_files.saturating_add(m.bytes);
-        let volume = self.volumes.entry(m.volume.clone()).or_default();
+    fn count(&mut self, id: Sid, name: &str, facts: SnapshotFacts) {
+        let SnapshotFacts { started, bytes, bytes_new, bytes_stored } = facts;
+        self.bytes_files = self.bytes_files.saturating_add(bytes);
+        let volume = self.volumes.entry(name.to_owned()).or_default();
         volume.snapshots += 1;
-        volume.bytes = volume.bytes.saturating_add(m.bytes);
-        if volume.snapshots == 1 || volume.newest < m.started {
-            (volume.newest, volume.bytes_newest) = (m.started, m.bytes);
+        volume.bytes = volume.bytes.saturating_add(bytes);
+        if volume.snapshots == 1 || volume.newest < started {
+            (volume.newest, volume.bytes_newest) = (started, bytes);
         }
-        let day = m.started.seconds().div_euclid(DAY_SECONDS);
-        let day = self.days.entry((day, m.volume.clone())).or_default();
+        let day = started.seconds().div_euclid(DAY_SECONDS);
+        let day = self.days.entry((day, name.to_owned())).or_default();
         day.snapshots += 1;
-        day.bytes_new = day.bytes_new.saturating_add(m.bytes_new);
-        day.bytes_stored = day.bytes_stored.saturating_add(m.bytes_stored);
+        day.bytes_new = day.bytes_new.saturating_add(bytes_new);
+        day.bytes_stored = day.bytes_stored.saturating_add(bytes_stored);
+        let (volume, exclusive) = (name.to_owned(), Bytes::default());
         self.snapshots.push(SnapshotFigures {
             id,
-            volume: m.volume.clone(),
-            started: m.started,
-            bytes: m.bytes,
-            bytes_new: m.bytes_new,
-            bytes_stored: m.bytes_stored,
-            exclusive: Bytes::default(),
+            volume,
+            started,
+            bytes,
+            bytes_new,
+            bytes_stored,
+            exclusive,
         });
     }
 }
@@ -207,15 +212,17 @@ pub async fn would_free(repo: &Repository, forgotten: &HashSet<Sid>, task: &Task
     const KEPT: u32 = 0;
     const GOES: u32 = 1;
     let sizes = pack_sizes(repo).await?;
-    let (mut freed, mut owners) = (Freed::default(), Owners::default());
-    let mut scan = Scan::begin(repo, task).await?;
-    while let Some((id, manifest)) = scan.next(&mut freed.problems).await? {
-        let goes = forgotten.contains(&id);
-        freed.snapshots += u64::from(goes);
-        let number = if goes { GOES } else { KEPT };
-        let owner = Owner { snapshot: number, volume: number };
-        scan.needs(&manifest.summary, owner, &mut owners, &mut freed.problems, id).await?;
-    }
+    let (mut freed, mut problems) = (Freed::default(), Problems::default());
+    let scan = Scan::begin(repo, task).await?;
+    let owners = scan
+        .needs(&mut problems, |id, _, _| {
+            let goes = forgotten.contains(&id);
+            freed.snapshots += u64::from(goes);
+            let number = if goes { GOES } else { KEPT };
+            Owner { snapshot: number, volume: number }
+        })
+        .await?;
+    freed.problems = problems;
     let goes = |s: &Stretch| s.owner.snapshot == GOES;
     for (pack, list) in owners.packs() {
         if let Some(bytes) = sizes.get(&pack).filter(|_| list.iter().all(goes)) {
@@ -226,7 +233,7 @@ pub async fn would_free(repo: &Repository, forgotten: &HashSet<Sid>, task: &Task
     let mut footers = read_footers(&scan, &owners, |list| list.iter().any(goes));
     while let Some((pack, list, footer)) = footers.next().await {
         task.check()?;
-        let Some(footer) = scan.bearable(pack, footer, &mut freed.problems)? else { continue };
+        let Some(footer) = bearable(pack, footer, &mut freed.problems)? else { continue };
         list.iter().filter(|s| goes(s)).for_each(|s| freed.blobs.add(bytes_of(&footer, s)));
     }
     Ok(freed)
@@ -238,13 +245,14 @@ pub(crate) async fn needed(
     task: &Task,
     problems: &mut Problems,
 ) -> Result<(Vec<Sid>, HashSet<PackId>)> {
-    let (mut owners, mut snapshots) = (Owners::default(), Vec::new());
-    let mut scan = Scan::begin(repo, task).await?;
-    while let Some((id, manifest)) = scan.next(problems).await? {
-        let all = Owner { snapshot: 0, volume: 0 };
-        scan.needs(&manifest.summary, all, &mut owners, problems, id).await?;
-        snapshots.push(id);
-    }
+    let mut snapshots = Vec::new();
+    let scan = Scan::begin(repo, task).await?;
+    let owners = scan
+        .needs(problems, |id, _, _| {
+            snapshots.push(id);
+            Owner { snapshot: 0, volume: 0 }
+        })
+        .await?;
     Ok((snapshots, owners.packs().map(|(pack, _)| pack).collect()))
 }
 
@@ -252,86 +260,15 @@ async fn pack_sizes(repo: &Repository) -> Result<BTreeMap<PackId, u64>> {
     super::gc::list_packs(&repo.objects()).await
 }
 
-type Read = (Sid, Result<Found>);
-
-/// All snapshots, one after the other; only the manifest at hand is held.
-struct Scan<'a> {
-    reader: Arc<Reader>,
-    relocations: Relocations,
-    task: &'a Task,
-    outcomes: stream::BoxStream<'static, Read>,
-}
-
-impl<'a> Scan<'a> {
-    async fn begin(repo: &Repository, task: &'a Task) -> Result<Self> {
-        let objects = repo.cached_objects();
-        let names = history::list_outcomes(&objects).await?;
-        let relocations = Relocations::load_newest(&objects).await?;
-        let outcomes = history::read_all(&objects, names).map(|(_, sid, found)| (sid, found)).boxed();
-        Ok(Self { reader: Reader::unregistered(repo), relocations, task, outcomes })
-    }
-
-    async fn next(&mut self, problems: &mut Problems) -> Result<Option<(Sid, Manifest)>> {
-        while let Some((id, found)) = self.outcomes.next().await {
-            self.task.check()?;
-            match found {
-                Ok(Found::Committed(manifest)) => return Ok(Some((id, *manifest))),
-                Ok(Found::Aborted | Found::Missing) => {}
-                Err(e) if is_damage(&e) => problems.push(id.to_string().as_bytes(), e.chain()),
-                Err(e) => return Err(e),
-            }
+/// A footer, or why there is none.
+fn bearable<T>(pack: PackId, footer: Result<T>, problems: &mut Problems) -> Result<Option<T>> {
+    match footer {
+        Ok(footer) => Ok(Some(footer)),
+        Err(e) if is_damage(&e) => {
+            problems.push(format!("pack {pack}").as_bytes(), e.chain());
+            Ok(None)
         }
-        Ok(None)
-    }
-
-    /// Notes what a snapshot needs.
-    async fn needs(
-        &self,
-        summary: &Summary,
-        owner: Owner,
-        owners: &mut Owners,
-        problems: &mut Problems,
-        id: Sid,
-    ) -> Result<()> {
-        let damaged =
-            |e: &Error, problems: &mut Problems| problems.push(id.to_string().as_bytes(), e.chain());
-        let pieces = match summary {
-            Summary::Inline(_) => {
-                let uses = summary::load(summary, &*self.reader).await?;
-                uses.iter().for_each(|needed| owners.add_use(needed, &self.relocations, owner));
-                return Ok(());
-            }
-            Summary::Pieces(pieces) => pieces,
-        };
-        let wanted: Vec<_> = pieces.iter().filter(|p| owners.needs_piece(p.id, owner)).copied().collect();
-        let reads: Vec<_> = wanted.iter().map(|piece| self.reader.get(*piece)).collect();
-        let mut reads = stream::iter(reads).buffered(RECORD_FETCHES).enumerate();
-        while let Some((i, read)) = reads.next().await {
-            owners.add(self.relocations.resolve(wanted[i].place), owner);
-            let decoded = read.and_then(|bytes| {
-                summary::decode(&bytes).map_err(|e| {
-                    Error::with_source(crate::ErrorKind::Damaged, "read a snapshot's summary", e)
-                })
-            });
-            match decoded {
-                Ok(uses) => uses.iter().for_each(|u| owners.add_use(u, &self.relocations, owner)),
-                Err(e) if is_damage(&e) => damaged(&e, problems),
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
-    }
-
-    /// A footer, or why there is none.
-    fn bearable<T>(&self, pack: PackId, footer: Result<T>, problems: &mut Problems) -> Result<Option<T>> {
-        match footer {
-            Ok(footer) => Ok(Some(footer)),
-            Err(e) if is_damage(&e) => {
-                problems.push(format!("pack {pack}").as_bytes(), e.chain());
-                Ok(None)
-            }
-            Err(e) => Err(e),
-        }
+        Err(e) => Err(e),
     }
 }
 

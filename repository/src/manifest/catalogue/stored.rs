@@ -1,10 +1,11 @@
 //! The stored form of a catalogue. What comes from the store is checked here, once.
 
 use super::{Catalogue, Link, decode_runs};
-use crate::codec::{Malformed, Reader, put_bytes, put_varint};
+use crate::codec::{Malformed, Reader, put_bytes, put_signed, put_varint};
+use crate::env::Timestamp;
 use crate::ids::{Generation, PackId, Sid};
 use crate::limits::{CATALOGUE_PART_BYTES, OBJECT_BYTES_MAX};
-use crate::manifest::catalogue::PackFacts;
+use crate::manifest::catalogue::{PackFacts, SnapshotFacts};
 use crate::pack::PackKind;
 
 impl Catalogue {
@@ -44,6 +45,15 @@ impl Catalogue {
                 links = rest;
             }
         }
+        parts.begin(KIND_FACTS);
+        let names = self.volumes.values().flatten().map(|link| link.name);
+        for ((generation, sid), f) in names.filter_map(|name| Some((name, self.facts.get(&name)?))) {
+            parts.cut(KIND_FACTS);
+            put_varint(&mut parts.open, generation.0);
+            parts.open.extend_from_slice(&sid.0);
+            put_signed(&mut parts.open, f.started.0);
+            [f.bytes, f.bytes_new, f.bytes_stored].into_iter().for_each(|n| put_varint(&mut parts.open, n));
+        }
         parts.finish()
     }
 
@@ -53,6 +63,7 @@ impl Catalogue {
         match r.byte("kind of part")? {
             KIND_PACKS => self.decode_packs(&mut r),
             KIND_SNAPSHOTS => self.decode_snapshots(&mut r),
+            KIND_FACTS => self.decode_facts(&mut r),
             _ => Err(r.malformed("kind of part")),
         }
     }
@@ -100,6 +111,23 @@ impl Catalogue {
         Ok(())
     }
 
+    fn decode_facts(&mut self, r: &mut Reader<'_>) -> Result<(), Malformed> {
+        while !r.is_empty() {
+            let generation = Generation(r.varint("generation")?);
+            let name = (generation, Sid(r.array("session id")?));
+            let facts = SnapshotFacts {
+                started: Timestamp(r.signed("start")?),
+                bytes: r.varint("bytes")?,
+                bytes_new: r.varint("new bytes")?,
+                bytes_stored: r.varint("stored bytes")?,
+            };
+            if !self.names.contains(&name) || self.facts.insert(name, facts).is_some() {
+                return Err(r.malformed("snapshot of figures"));
+            }
+        }
+        Ok(())
+    }
+
     fn check_changes(&self, bytes: &[u8]) -> Result<(), Malformed> {
         let (mut r, mut number) = (Reader::new(bytes), None);
         while !r.is_empty() {
@@ -117,6 +145,7 @@ impl Catalogue {
 
 const KIND_PACKS: u8 = 1;
 const KIND_SNAPSHOTS: u8 = 2;
+const KIND_FACTS: u8 = 3;
 
 /// Parts as they fill.
 #[derive(Default)]

@@ -41,6 +41,29 @@ fn check(catalogue: &Catalogue, model: &BTreeMap<Name, Needs>) {
         needs.iter().for_each(|(p, set)| all.entry(*p).or_default().extend(set));
     }
     assert_eq!(needed(catalogue, |_| true), all);
+    for owners in [1, 2, 1 << 16] {
+        check_owners(catalogue, model, |name| u32::from(name.1.0[0]) % owners);
+    }
+}
+
+/// Who needs each blob: one owner, or several.
+fn check_owners(catalogue: &Catalogue, model: &BTreeMap<Name, Needs>, owner_of: impl Fn(Name) -> u32) {
+    let join = |all: &mut BTreeMap<(PackId, u32), Option<u32>>, at, owner| {
+        let one = all.entry(at).or_insert(Some(owner));
+        *one = one.filter(|before| *before == owner);
+    };
+    // Some don't count.
+    let counts = |name: Name| (name.1.0[0] % 5 != 4).then(|| owner_of(name));
+    let (mut expected, mut is) = (BTreeMap::new(), BTreeMap::new());
+    for (name, needs) in model {
+        let Some(owner) = counts(*name) else { continue };
+        for (pack, set) in needs {
+            set.iter().for_each(|o| join(&mut expected, (*pack, *o), owner));
+        }
+    }
+    let add = |owner, pack, set: &OrdinalSet| set.iter().for_each(|o| join(&mut is, (pack, o), owner));
+    catalogue.needs_of_each(|_, name| counts(name), add);
+    assert_eq!(is, expected);
 }
 
 /// Volume, start, and blobs by pack.
@@ -82,7 +105,8 @@ proptest! {
                         let uses = catalogue.encode_uses(&uses(&wanted), &[Place { pack: pack(11), ordinal: 99 }]);
                         wanted.entry(pack(11)).or_default().insert(99);
                         let (volume, started) = (volume.to_string(), Timestamp(i64::from(started)));
-                        new.push(New { volume, started, name, uses });
+                        let facts = SnapshotFacts { started, bytes: u64::from(next), ..Default::default() };
+                        new.push(New { volume, facts, name, uses });
                         model.insert(name, wanted);
                     }
                     catalogue.add(new);
@@ -96,17 +120,21 @@ proptest! {
                 Act::ForgetPacks => catalogue.forget_packs(|_| false),
             }
             check(&catalogue, &model);
+            for name in model.keys() {
+                assert_eq!(catalogue.snapshot_facts(name).unwrap().bytes, u64::from(name.1.0[0]));
+            }
         }
         check(&stored(&catalogue), &model);
     }
 
     #[test]
-    fn hostile_bytes_never_panic(kind in 0u8..4, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn hostile_bytes_never_panic(kind in 0u8..5, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let mut catalogue = Catalogue::default();
         catalogue.number(pack(1));
         let part: Vec<u8> = std::iter::once(kind).chain(bytes).collect();
         if catalogue.decode_part(&part).is_ok() {
             catalogue.needs(|_| true, |_, _| ());
+            catalogue.needs_of_each(|_, _| Some(1), |_, _, _| ());
             catalogue.retain(|_| false);
         }
     }
@@ -122,13 +150,31 @@ fn snapshots_that_hardly_differ_cost_little() {
         needs.get_mut(&pack(n % 100)).unwrap().remove(&u32::from(n));
         let name = (Generation(0), Sid([n; 16]));
         let uses = catalogue.encode_uses(&uses(&needs), &[]);
-        new.push(New { volume: "v".to_owned(), started: Timestamp(i64::from(n)), name, uses });
+        let facts = SnapshotFacts { started: Timestamp(i64::from(n)), ..Default::default() };
+        new.push(New { volume: "v".to_owned(), facts, name, uses });
         model.insert(name, needs.clone());
     }
     catalogue.add(new);
     let bytes: usize = catalogue.encode().iter().map(Vec::len).sum();
-    assert!(bytes < 200 * 40 + 100 * 40, "{bytes}");
+    assert!(bytes < 200 * 60 + 100 * 40, "{bytes}");
     check(&stored(&catalogue), &model);
+}
+
+#[test]
+fn figures_of_no_snapshot_are_refused_and_none_is_missed() {
+    let mut catalogue = Catalogue::default();
+    let uses = catalogue.encode_uses(&[], &[]);
+    let name = (Generation(1), Sid([3; 16]));
+    let facts = SnapshotFacts { started: Timestamp(-5), bytes: 1, bytes_new: 2, bytes_stored: u64::MAX };
+    catalogue.add(vec![New { volume: "v".to_owned(), facts, name, uses }]);
+    let parts = catalogue.encode();
+    let mut old = Catalogue::default();
+    let without = &parts[..parts.len() - 1];
+    without.iter().for_each(|part| old.decode_part(part).unwrap());
+    assert_eq!((old.len(), old.snapshot_facts(&name)), (1, None), "as older versions wrote it");
+    assert_eq!(stored(&catalogue).snapshot_facts(&name), Some(facts));
+    let mut alone = Catalogue::default();
+    assert!(alone.decode_part(parts.last().unwrap()).is_err(), "of a snapshot that is not there");
 }
 
 #[test]

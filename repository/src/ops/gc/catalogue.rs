@@ -10,7 +10,7 @@ use crate::error::Context as _;
 use crate::ids::{Generation, Place};
 use crate::index::objects::Objects;
 use crate::limits::{CATALOGUE_BATCH_BYTES, CATALOGUE_FETCHES, RECORD_FETCHES};
-use crate::manifest::catalogue::{Catalogue, New};
+use crate::manifest::catalogue::{Catalogue, New, SnapshotFacts};
 use crate::manifest::gc::PartName;
 use crate::manifest::summary::PackUse;
 use crate::manifest::{Manifest, summary};
@@ -21,7 +21,7 @@ use crate::session::{Found, history, parts};
 use crate::{Error, ErrorKind, Result};
 
 /// What the parts hold that `done` of this generation names; empty if any of them can't be read.
-pub(super) async fn load(objects: &Objects, generation: Generation, names: &[PartName]) -> Result<Catalogue> {
+pub(crate) async fn load(objects: &Objects, generation: Generation, names: &[PartName]) -> Result<Catalogue> {
     let reads: Vec<_> = names.iter().map(|&name| parts::get(objects, generation, CATALOGUE, name)).collect();
     let mut reads = stream::iter(reads).buffered(CATALOGUE_FETCHES);
     let mut catalogue = Catalogue::default();
@@ -33,7 +33,7 @@ pub(super) async fn load(objects: &Objects, generation: Generation, names: &[Par
         match part {
             Ok(()) => {}
             Err(e) if is_damage(&e) => {
-                tracing::warn!(error = %e.chain(), "the catalogue is made again from all outcomes");
+                tracing::warn!(error = %e.chain(), "the catalogue is not readable: all outcomes are read instead");
                 return Ok(Catalogue::default());
             }
             Err(e) => return Err(e),
@@ -90,6 +90,7 @@ impl Run<'_> {
         while let Some((name, read)) = reads.next().await {
             self.task.check()?;
             self.outcomes_read += 1;
+            self.task.monitor.entries.add(1);
             let (manifest, needs, pieces) = match read? {
                 Ok(needs) => needs,
                 Err(Found::Missing) => continue,
@@ -100,7 +101,9 @@ impl Run<'_> {
             };
             let uses = self.catalogue.encode_uses(&needs, &pieces);
             bytes += uses.len() + 256;
-            batch.push(New { volume: manifest.volume, started: manifest.started, name, uses });
+            let Manifest { started, bytes: plain, bytes_new, bytes_stored, .. } = manifest;
+            let facts = SnapshotFacts { started, bytes: plain, bytes_new, bytes_stored };
+            batch.push(New { volume: manifest.volume, facts, name, uses });
             if bytes >= CATALOGUE_BATCH_BYTES {
                 self.catalogue.add(std::mem::take(&mut batch));
                 bytes = 0;

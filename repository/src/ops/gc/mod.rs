@@ -6,7 +6,7 @@
 //! anything: it might need anything.
 
 mod alive;
-mod catalogue;
+pub(crate) mod catalogue;
 mod choose;
 mod compact;
 mod copy;
@@ -74,6 +74,7 @@ pub async fn collect(repo: &Repository, request: GcRequest, task: &Task) -> Resu
     let done = done.map(|(_, record)| record);
     let before = done.clone().unwrap_or_default();
     run.catalogue = catalogue::load(&run.objects, last, &before.parts).await?;
+    task.monitor.entries.add(run.catalogue.len() as u64);
     if !run.request.dry_run {
         run.close_dead_readers().await?;
     }

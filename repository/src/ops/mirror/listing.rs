@@ -115,10 +115,15 @@ impl Listing {
 
     /// The same, as they are by now.
     pub(super) async fn pillars_now(&self, store: &Arc<dyn Store>) -> Result<Vec<Key>> {
+        Ok(self.now(store, &["g", "k"]).await?.pillars())
+    }
+
+    /// What these folders hold by now, in all domains.
+    pub(super) async fn now(&self, store: &Arc<dyn Store>, letters: &[&str]) -> Result<Self> {
         let mut now = Self::default();
         let mut domains: Vec<&str> = self.0.keys().filter_map(|k| k.as_str().split('/').next()).collect();
         domains.dedup();
-        let folders = domains.into_iter().flat_map(|d| ["g", "k"].map(|letter| format!("{d}/{letter}/")));
+        let folders = domains.into_iter().flat_map(|d| letters.iter().map(move |l| format!("{d}/{l}/")));
         for folder in folders {
             let mut listed = store.list(&folder, None);
             while let Some(o) =
@@ -127,7 +132,17 @@ impl Listing {
                 now.0.insert(o.key, o.bytes);
             }
         }
-        Ok(now.pillars())
+        Ok(now)
+    }
+
+    /// What of this is not there.
+    pub(super) fn without(&self, there: &Self) -> Self {
+        let new = self.0.iter().filter(|(key, _)| !there.0.contains_key(*key));
+        Self(new.map(|(key, bytes)| (key.clone(), *bytes)).collect())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// GC records are never deleted: a mirror that has one of its own was collected by itself, and is no mirror any more.

@@ -51,7 +51,7 @@ pub async fn between(
     let relocations = Relocations::load_newest(&repo.objects()).await?;
     let mut old = Owners::default();
     for needed in summary::load(&older.manifest.summary, &*reader).await? {
-        old.add_use(&needed, &relocations, Owner { snapshot: 0, volume: 0 });
+        old.add_set(needed.pack.id, &needed.ordinals, &relocations, Owner { snapshot: 0, volume: 0 });
     }
     let mut news = News { reader, relocations, old, counted: HashMap::new() };
     let (mut out, mut top, mut folders) = (Between::default(), Top::new(most), Folders::new(most));

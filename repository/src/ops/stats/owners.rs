@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::ids::{BlobId, PackId, Place};
-use crate::manifest::summary::PackUse;
+use crate::manifest::summary::OrdinalSet;
 use crate::session::Relocations;
 
 /// Belongs to several.
 pub(super) const SHARED: u32 = u32::MAX;
 
 /// Numbers of the snapshot and the volume that a blob belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Owner {
     pub(super) snapshot: u32,
     pub(super) volume: u32,
@@ -56,15 +56,20 @@ impl Owners {
         self.add_run(place.pack, place.ordinal, 1, owner);
     }
 
-    /// Adds what a summary needs of a pack.
-    pub(super) fn add_use(&mut self, needed: &PackUse, relocations: &Relocations, owner: Owner) {
-        let pack = needed.pack.id;
+    /// Adds what is needed of a pack.
+    pub(super) fn add_set(
+        &mut self,
+        pack: PackId,
+        ordinals: &OrdinalSet,
+        relocations: &Relocations,
+        owner: Owner,
+    ) {
         if relocations.moves(pack) {
-            for ordinal in needed.ordinals.iter() {
+            for ordinal in ordinals.iter() {
                 self.add(relocations.resolve(Place { pack, ordinal }), owner);
             }
         } else {
-            needed.ordinals.runs().for_each(|(start, n)| self.add_run(pack, start, n, owner));
+            ordinals.runs().for_each(|(start, n)| self.add_run(pack, start, n, owner));
         }
     }
 

@@ -32,7 +32,7 @@ async fn collected() -> (World, Vec<Sid>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_run_reads_no_outcome_twice() {
     let (w, mut ids) = collected().await;
-    assert_eq!(parts(&w).await.len(), 2, "packs and snapshots");
+    assert_eq!(parts(&w).await.len(), 3, "packs, snapshots and their figures");
     version(&w, 7).await;
     forget_one(&w, ids.remove(0)).await;
     let before = w.counts.figures();

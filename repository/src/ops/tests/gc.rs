@@ -224,6 +224,33 @@ async fn what_cannot_be_read_stops_the_run() {
     check_all(&w, 1).await;
 }
 
+/// Somebody watches: a mark of years takes minutes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_moves_while_a_run_marks() {
+    let (w, faulty) = faulty_world().await;
+    for seed in 0..5 {
+        version(&w, seed).await;
+    }
+    forget_one(&w, snapshots::get(&w.repo, "latest", None).await.unwrap().id).await;
+    faulty.add(Fault::always(Op::Put, "default/g/*open", Effect::Fail(StoreErrorKind::Fatal)));
+    let task = Task::default();
+    collect(&w.repo, AT_ONCE, &task).await.unwrap_err();
+    assert_eq!(task.monitor.figures().entries, 4, "the mark is done, and nothing is opened");
+    // Half of them are read when the store goes away: half of the way is shown.
+    faulty.replace(FaultPlan::default());
+    faulty
+        .add(Fault { skip: 2, ..Fault::always(Op::Get, "default/m/*", Effect::Fail(StoreErrorKind::Fatal)) });
+    let task = Task::default();
+    collect(&w.repo, AT_ONCE, &task).await.unwrap_err();
+    assert!((1..4).contains(&task.monitor.figures().entries), "{:?}", task.monitor.figures());
+    faulty.replace(FaultPlan::default());
+    assert!(collect(&w.repo, AT_ONCE, &Task::default()).await.unwrap().done);
+    version(&w, 9).await;
+    let task = Task::default();
+    assert!(collect(&w.repo, AT_ONCE, &task).await.unwrap().done);
+    assert_eq!(task.monitor.figures().entries, 5, "what the catalogue knows, and what came since");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_locked_is_left_and_tried_again() {
     let (w, faulty) = faulty_world().await;

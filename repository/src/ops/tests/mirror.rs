@@ -293,3 +293,68 @@ async fn a_gc_run_and_new_keys_in_the_source_at_any_request_leaves_a_whole_mirro
     }
     assert!(reached > 30, "{reached}");
 }
+
+/// Keys are rotated in the source at request `n` of the mirror to it. False if it takes fewer.
+async fn with_rotation_at(n: u64, request: &MirrorRequest) -> bool {
+    let (w, target) = lived().await;
+    let hook: Hook = {
+        let repo = Arc::clone(&w.repo);
+        Box::new(move || {
+            let repo = Arc::clone(&repo);
+            Box::pin(async move {
+                keys::rotate(&repo).await.unwrap();
+            })
+        })
+    };
+    let requests = Arc::new(AtomicU64::new(0));
+    let inner = Arc::clone(&w.repo.store);
+    let hooked: Arc<dyn Store> =
+        Arc::new(Hooked { inner, requests: Arc::clone(&requests), at: n, hook: Arc::new(hook) });
+    let during = mirrored(&hooked, &target, request).await;
+    if requests.load(Ordering::SeqCst) <= n {
+        return false;
+    }
+    let what = format!("rotation at request {n}: {during:?}");
+    let mirror = open(copy_of(&target).await).await;
+    assert_eq!((mirror.keys.version(), mirror.keys.newest_epoch()), (2, 2), "{what}");
+    let rings: Vec<Key> =
+        objects(&target).await.into_keys().filter(|k| k.as_str().starts_with("default/k/")).collect();
+    if request.delete {
+        assert_eq!(rings.len(), 2, "the old ring is gone, {what}: {rings:?}");
+    } else {
+        assert!(rings.len() >= 2, "{what}: {rings:?}");
+    }
+    assert!(!check(&copy_of(&target).await, &what).await.is_empty());
+    true
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_at_any_request_leaves_a_mirror_that_opens_with_the_new_ring() {
+    for request in [delete(), keep_all()] {
+        let mut reached = 0;
+        while with_rotation_at(reached, &request).await {
+            reached += 1;
+        }
+        assert!(reached > 30, "{reached}");
+    }
+}
+
+/// A ring of which the mirror has one copy only takes nothing away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_ring_stays_until_both_copies_of_the_new_one_are_whole() {
+    let (w, target) = (world().await, memory());
+    version(&w, 1).await;
+    mirrored(&w.repo.store, &target, &keep_all()).await;
+    keys::rotate(&w.repo).await.unwrap();
+    let second = w.repo.layout.ring(2, 'b');
+    let bytes = w.repo.store.get(&second).await.unwrap();
+    w.repo.store.delete(&second).await.unwrap();
+    let first = w.repo.layout.ring(1, 'a');
+    // As if the source's own tidying had come to nothing: a mirror deletes by what it holds.
+    mirrored(&w.repo.store, &target, &MirrorRequest { delete: false, ..delete() }).await;
+    assert!(target.find_size(&first).await.unwrap().is_some());
+    w.repo.store.put_new(&second, bytes).await.unwrap();
+    mirrored(&w.repo.store, &target, &delete()).await;
+    assert!(target.find_size(&first).await.unwrap().is_none());
+    assert_eq!(objects(&target).await, objects(&w.repo.store).await);
+}

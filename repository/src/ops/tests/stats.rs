@@ -7,6 +7,7 @@ use crate::ids::Sid;
 use crate::ops::forget::{Because, forget};
 use crate::ops::gc::collect;
 use crate::ops::stats::{between, detail, would_free};
+use crate::store::{Effect, Fault, FaultPlan, StoreErrorKind};
 
 const MIB: u64 = 1 << 20;
 
@@ -117,4 +118,59 @@ async fn a_lost_pack_is_named_and_the_rest_counted() {
     let d = detail(&repo, &Task::default()).await.unwrap();
     assert_eq!(d.problems.count(), 1, "{:?}", d.problems);
     assert_eq!((d.snapshots.len(), d.packs), (1, 1));
+}
+
+/// What a catalogue can't tell any more.
+fn without_catalogue() -> FaultPlan {
+    let gone = Effect::Fail(StoreErrorKind::NotFound);
+    let fault = Fault::always(Op::Get, "default/g/*catalogue*", gone);
+    FaultPlan { faults: vec![fault], ..FaultPlan::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn finished_generations_are_told_by_the_catalogue_with_the_same_figures() {
+    let (w, store) = gc::faulty_world().await;
+    let mut ids = Vec::new();
+    for n in 0..6 {
+        write(&w, "a/both", 1, MIB);
+        write(&w, "a/own", 10 + n, MIB / 2);
+        write(&w, "b/both", 1, MIB);
+        write(&w, "b/some", 20 + n / 2, MIB / 4);
+        ids.push(backed_up(&w, "a", "a").await);
+        ids.push(backed_up(&w, "b", "b").await);
+    }
+    let told = async |repo: &Arc<Repository>| {
+        let before = w.counts.figures();
+        let d = detail(repo, &Task::default()).await.unwrap();
+        assert!(d.problems.is_empty(), "{d:?}");
+        let read = w.counts.figures().since(&before).requests_of(Op::Get, 'm');
+        let some = HashSet::from([ids[0], ids[4], ids[5], ids[7]]);
+        let freed = would_free(repo, &some, &Task::default()).await.unwrap();
+        (format!("{d:?} {freed:?}"), read)
+    };
+    let (before, read) = told(&w.repo).await;
+    assert_eq!(read, 12, "without a catalogue every outcome is read");
+    let compacting = crate::ops::gc::Compaction { live_percent_below: 100, ..Default::default() };
+    let all = |compaction| crate::ops::gc::GcRequest { compaction, ..gc::AT_ONCE };
+    forget(&w.repo, ids[2], &Because::default()).await.unwrap();
+    forget(&w.repo, ids[3], &Because::default()).await.unwrap();
+    assert!(collect(&w.repo, all(compacting), &Task::default()).await.unwrap().done);
+    for newer in 0..3 {
+        let fresh = || open(Arc::clone(&w.repo.store));
+        let (by_catalogue, read) = told(&fresh().await).await;
+        assert_eq!(read, newer, "only what came since");
+        assert_ne!(by_catalogue, before);
+        store.replace(without_catalogue());
+        let (by_outcomes, read) = told(&fresh().await).await;
+        assert_eq!((by_outcomes, read), (by_catalogue, 10 + newer));
+        store.replace(FaultPlan::default());
+        write(&w, "a/own", 100 + newer, MIB / 2);
+        backed_up(&w, "a", "a").await;
+    }
+    // A snapshot that is forgotten since is not told by the catalogue either.
+    forget(&w.repo, ids[11], &Because::default()).await.unwrap();
+    let (by_catalogue, _) = told(&w.repo).await;
+    assert!(!by_catalogue.contains(&ids[11].to_string()) && by_catalogue.contains(&ids[10].to_string()));
+    store.replace(without_catalogue());
+    assert_eq!(told(&w.repo).await.0, by_catalogue);
 }
