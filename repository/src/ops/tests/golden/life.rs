@@ -51,7 +51,7 @@ async fn a_collector_goes_on_with_it() {
     let repo = open_with(Arc::clone(&store), key_file()).await.unwrap();
     let forgotten = history::list_forgotten(&repo.objects()).await.unwrap();
     let [(_, forgotten)] = forgotten[..] else { panic!("{forgotten:?}") };
-    let back = unforget(&repo, forgotten, "golden").await.unwrap();
+    let back = unforget(&repo, forgotten, "golden", &Task::default()).await.unwrap();
     forget(&repo, back, &Because::default()).await.unwrap();
     for _ in 0..2 {
         let request = GcRequest { compaction: Compaction::default(), ..AT_ONCE };
