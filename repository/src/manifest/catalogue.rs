@@ -9,7 +9,7 @@
 //! - `2`, snapshots: volume (bytes), number of snapshots, and for each its generation (varint), sid (16) and changes (bytes).
 //!   A volume may go on in the next part.
 //! - `3`, figures of snapshots: for each its generation (varint), sid (16), and from its manifest: started (signed), bytes, bytes
-//!   new, bytes stored (varints). Older catalogues have none.
+//!   new, bytes stored (varints). They are named apart from the others: nothing but what people see rests on them.
 //!
 //! *Changes* are, for each pack of which the snapshot needs other blobs than the one before: the gap between the pack's number
 //! and that of the one before (varint; the number itself for the first), and runs (bytes; none if nothing is needed any

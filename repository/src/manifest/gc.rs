@@ -35,6 +35,8 @@ pub struct GcDone {
     pub relocations: Vec<Relocation>,
     /// The parts of the collectors' catalogue, in order. Only collectors read them.
     pub parts: Vec<PartName>,
+    /// The parts of what the catalogue knows of its snapshots for people. Nothing is wrong where they are missing.
+    pub figures: Vec<PartName>,
 }
 
 /// The random part of a part's name.
@@ -120,8 +122,8 @@ impl GcDone {
             catalogue.extend_from_slice(&sid.0);
         }
         let relocations = relocation::encode(&self.relocations);
-        let parts = self.parts.concat();
-        WireDone { frozen: self.frozen.0, catalogue, relocations, parts }.encode_to_vec()
+        let (parts, figures) = (self.parts.concat(), self.figures.concat());
+        WireDone { frozen: self.frozen.0, catalogue, relocations, parts, figures }.encode_to_vec()
     }
 
     /// Reads what [`GcDone::encode`] wrote.
@@ -141,7 +143,8 @@ impl GcDone {
             return Err(BadRecord("catalogue: out of order"));
         }
         let relocations = relocation::decode(&wire.relocations)?;
-        Ok(Self { frozen, catalogue, relocations, parts: decode_parts(&wire.parts)? })
+        let (parts, figures) = (decode_parts(&wire.parts)?, decode_parts(&wire.figures)?);
+        Ok(Self { frozen, catalogue, relocations, parts, figures })
     }
 
     /// True if a commit of this session is void: its generation is frozen, and the catalogue lacks it (rule W7).

@@ -111,7 +111,8 @@ fn gc_records() {
     check(&sweep, &sweep.encode(), GcSweep::decode);
     let catalogue = vec![(Generation(0), Sid([5; 16])), (Generation(2), Sid([1; 16]))];
     let parts = vec![[1; 8], [2; 8]];
-    let done = GcDone { frozen: Generation(2), catalogue, relocations, parts: parts.clone() };
+    let figures = vec![[3; 8]];
+    let done = GcDone { frozen: Generation(2), catalogue, relocations, parts: parts.clone(), figures };
     check(&done, &done.encode(), GcDone::decode);
     for record in [open.encode(), sweep.encode(), done.encode(), Vec::new()] {
         assert_eq!(decode_split(&record), Ok(None));
@@ -208,7 +209,7 @@ fn proofs() {
 #[test]
 fn void_is_what_is_frozen_and_not_in_the_catalogue() {
     let catalogue = vec![(Generation(0), Sid([5; 16])), (Generation(2), Sid([1; 16]))];
-    let done = GcDone { frozen: Generation(2), catalogue, relocations: Vec::new(), parts: Vec::new() };
+    let done = GcDone { frozen: Generation(2), catalogue, ..GcDone::default() };
     assert!(!done.is_void(Generation(2), Sid([1; 16])));
     assert!(done.is_void(Generation(1), Sid([1; 16])));
     assert!(!done.is_void(Generation(3), Sid([8; 16])));
@@ -220,7 +221,39 @@ fn catalogues_out_of_order_or_beyond_the_frozen_generation_are_refused() {
         vec![(Generation(1), Sid([5; 16])), (Generation(0), Sid([1; 16]))],
         vec![(Generation(3), Sid([1; 16]))],
     ] {
-        let done = GcDone { frozen: Generation(2), catalogue, relocations: Vec::new(), parts: Vec::new() };
+        let done = GcDone { frozen: Generation(2), catalogue, ..GcDone::default() };
         assert!(GcDone::decode(&done.encode()).is_err());
     }
+}
+
+/// Fields that came after the golden repository was made: its bytes and these are read for ever.
+#[test]
+fn later_fields_are_stored_as_the_format_says() {
+    use super::audit::{Event, Record, Repaired};
+    use super::catalogue::{Catalogue, New, SnapshotFacts};
+    use crate::ids::hex;
+    let golden = |text: &'static str| text.trim().to_owned();
+    let name = (Generation(1), Sid([3; 16]));
+    let done = GcDone {
+        frozen: Generation(1),
+        catalogue: vec![name],
+        relocations: Vec::new(),
+        parts: vec![[1; 8]],
+        figures: vec![[2; 8], [3; 8]],
+    };
+    let stored = golden(include_str!("../../../testdata/golden-v1-fields/done"));
+    assert_eq!(hex(&done.encode()), stored);
+    assert_eq!(GcDone::decode(&done.encode()).unwrap(), done);
+    let mut catalogue = Catalogue::default();
+    let uses = catalogue.encode_uses(&[], &[]);
+    let facts = SnapshotFacts { started: Timestamp(-7), bytes: 1, bytes_new: 300, bytes_stored: 1 << 40 };
+    catalogue.add(vec![New { volume: "v".to_owned(), facts, name, uses }]);
+    let figures = golden(include_str!("../../../testdata/golden-v1-fields/figures"));
+    assert_eq!(hex(&catalogue.encode_facts().concat()), figures);
+    let repaired = Repaired { what: "quarantine".to_owned(), packs: 1, ..Repaired::default() };
+    let event = Event::Repaired(Repaired { lifted: vec![pack(5).id], ..repaired });
+    let record = Record { at: Timestamp(9), by: "b".to_owned(), host: "h".to_owned(), event };
+    let audited = golden(include_str!("../../../testdata/golden-v1-fields/repaired"));
+    assert_eq!(hex(&record.encode()), audited);
+    assert_eq!(Record::decode(&record.encode()).unwrap(), record);
 }

@@ -145,6 +145,8 @@ pub(super) struct WireDone {
     pub(super) relocations: Vec<u8>,
     #[prost(bytes = "vec", tag = "4")]
     pub(super) parts: Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub(super) figures: Vec<u8>,
 }
 
 /// Stands for a GC record that lies in parts, 8 bytes a name. No record has this field.

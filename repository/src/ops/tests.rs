@@ -30,6 +30,7 @@ mod index;
 mod kept;
 mod lift;
 mod lock;
+mod mended;
 mod met;
 mod mirror;
 mod readers;

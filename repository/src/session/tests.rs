@@ -193,7 +193,7 @@ async fn relocations_hold_only_for_packs_that_are_swept() {
         frozen: Generation(0),
         catalogue: Vec::new(),
         relocations: vec![move_to(place(1, 0), place(2, 5))],
-        parts: Vec::new(),
+        ..GcDone::default()
     };
     put(&world, gc_record(&world.objects, 1, "open", &GcOpen::default().encode()));
     put(&world, gc_record(&world.objects, 1, "done", &done.encode()));
@@ -295,7 +295,7 @@ async fn w7_a_commit_in_a_frozen_generation_that_the_catalogue_lacks_is_void() {
         frozen: Generation(0),
         catalogue: vec![(Generation(0), known.sid())],
         relocations: Vec::new(),
-        parts: Vec::new(),
+        ..GcDone::default()
     };
     put(&world, gc_record(&world.objects, 1, "open", &GcOpen::default().encode()));
     put(&world, gc_record(&world.objects, 1, "done", &done.encode()));

@@ -45,6 +45,13 @@ impl Catalogue {
                 links = rest;
             }
         }
+        parts.finish()
+    }
+
+    /// The stored form of what is known of snapshots for people, in such parts too. They are read behind the others.
+    #[must_use]
+    pub fn encode_facts(&self) -> Vec<Vec<u8>> {
+        let mut parts = Parts::default();
         parts.begin(KIND_FACTS);
         let names = self.volumes.values().flatten().map(|link| link.name);
         for ((generation, sid), f) in names.filter_map(|name| Some((name, self.facts.get(&name)?))) {

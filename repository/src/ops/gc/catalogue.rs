@@ -11,7 +11,7 @@ use crate::ids::{Generation, Place};
 use crate::index::objects::Objects;
 use crate::limits::{CATALOGUE_BATCH_BYTES, CATALOGUE_FETCHES, RECORD_FETCHES};
 use crate::manifest::catalogue::{Catalogue, New, SnapshotFacts};
-use crate::manifest::gc::PartName;
+use crate::manifest::gc::{GcDone, PartName};
 use crate::manifest::summary::PackUse;
 use crate::manifest::{Manifest, summary};
 use crate::ops::Repository;
@@ -21,10 +21,27 @@ use crate::session::{Found, history, parts};
 use crate::{Error, ErrorKind, Result};
 
 /// What the parts hold that `done` of this generation names; empty if any of them can't be read.
-pub(crate) async fn load(objects: &Objects, generation: Generation, names: &[PartName]) -> Result<Catalogue> {
+pub(crate) async fn load(objects: &Objects, generation: Generation, done: &GcDone) -> Result<Catalogue> {
+    let mut catalogue = Catalogue::default();
+    if let Err(e) = read_parts(objects, generation, &done.parts, &mut catalogue).await? {
+        tracing::warn!(error = %e.chain(), "the catalogue is not readable: all outcomes are read instead");
+        return Ok(Catalogue::default());
+    }
+    if let Err(e) = read_parts(objects, generation, &done.figures, &mut catalogue).await? {
+        tracing::warn!(error = %e.chain(), "figures of snapshots are not readable: outcomes tell them, too");
+    }
+    Ok(catalogue)
+}
+
+/// Reads parts in their order, up to one that is damaged.
+async fn read_parts(
+    objects: &Objects,
+    generation: Generation,
+    names: &[PartName],
+    catalogue: &mut Catalogue,
+) -> Result<Result<()>> {
     let reads: Vec<_> = names.iter().map(|&name| parts::get(objects, generation, CATALOGUE, name)).collect();
     let mut reads = stream::iter(reads).buffered(CATALOGUE_FETCHES);
-    let mut catalogue = Catalogue::default();
     while let Some(read) = reads.next().await {
         let part = read.and_then(|plain| {
             let what = || format!("read the catalogue of generation {generation}");
@@ -32,26 +49,27 @@ pub(crate) async fn load(objects: &Objects, generation: Generation, names: &[Par
         });
         match part {
             Ok(()) => {}
-            Err(e) if is_damage(&e) => {
-                tracing::warn!(error = %e.chain(), "the catalogue is not readable: all outcomes are read instead");
-                return Ok(Catalogue::default());
-            }
+            Err(e) if is_damage(&e) => return Ok(Err(e)),
             Err(e) => return Err(e),
         }
     }
-    Ok(catalogue)
+    Ok(Ok(()))
 }
 
 /// The word in the names of its parts.
 pub(super) const CATALOGUE: &str = "catalogue";
 
-/// Stores it for the next run; the names of its parts.
+/// Stores it for the next run; the names of its parts, and of those with figures.
 pub(super) async fn store(
     objects: &Objects,
     generation: Generation,
     catalogue: &Catalogue,
-) -> Result<Vec<PartName>> {
-    let parts = catalogue.encode();
+) -> Result<(Vec<PartName>, Vec<PartName>)> {
+    let parts = put_parts(objects, generation, catalogue.encode()).await?;
+    Ok((parts, put_parts(objects, generation, catalogue.encode_facts()).await?))
+}
+
+async fn put_parts(objects: &Objects, generation: Generation, parts: Vec<Vec<u8>>) -> Result<Vec<PartName>> {
     let puts: Vec<_> = parts.iter().map(|part| parts::put(objects, generation, CATALOGUE, part)).collect();
     stream::iter(puts).buffered(CATALOGUE_FETCHES).try_collect().await
 }

@@ -98,7 +98,9 @@ impl Run<'_> {
             let is_last = of_generation.0 + 1 == generation.0;
             let goes = match of {
                 _ if of_generation > generation => false,
-                CATALOGUE if of_generation == generation => !done.parts.contains(&name),
+                CATALOGUE if of_generation == generation => {
+                    !done.parts.contains(&name) && !done.figures.contains(&name)
+                }
                 CATALOGUE => !is_last,
                 "done" if of_generation < generation && !is_last => true,
                 "open" | "sweep" | "done" => {

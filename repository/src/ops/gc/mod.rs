@@ -73,7 +73,7 @@ pub async fn collect(repo: &Repository, request: GcRequest, task: &Task) -> Resu
     run.report.generation = generation;
     let done = done.map(|(_, record)| record);
     let before = done.clone().unwrap_or_default();
-    run.catalogue = catalogue::load(&run.objects, last, &before.parts).await?;
+    run.catalogue = catalogue::load(&run.objects, last, &before).await?;
     task.monitor.entries.add(run.catalogue.len() as u64);
     if !run.request.dry_run {
         run.close_dead_readers().await?;
@@ -178,8 +178,8 @@ impl Run<'_> {
         self.delete_packs(&swept).await?;
         let catalogue = mark.catalogue(&Sessions::list(&self.objects).await?);
         let relocations = plan::merge(&last.relocations, open, &swept, &mark.named);
-        let parts = self.store_catalogue(generation, &catalogue).await?;
-        let done = GcDone { frozen, catalogue, relocations, parts };
+        let (parts, figures) = self.store_catalogue(generation, &catalogue).await?;
+        let done = GcDone { frozen, catalogue, relocations, parts, figures };
         let done = records::create_done(&self.objects, generation, done).await?;
         self.tidy(generation, &done).await?;
         self.tidy_index(&done).await?;
@@ -189,7 +189,11 @@ impl Run<'_> {
     }
 
     /// Keeps what these snapshots need for the next run.
-    async fn store_catalogue(&mut self, generation: Generation, names: &[Name]) -> Result<Vec<PartName>> {
+    async fn store_catalogue(
+        &mut self,
+        generation: Generation,
+        names: &[Name],
+    ) -> Result<(Vec<PartName>, Vec<PartName>)> {
         self.catalogue.retain(|name| names.binary_search(name).is_ok());
         let packs = &self.packs;
         self.catalogue.forget_packs(|pack| packs.contains_key(&pack));

@@ -40,7 +40,7 @@ impl<'a> Scan<'a> {
         let relocations = Relocations::load_newest(&objects).await?;
         let mut catalogue = Catalogue::default();
         if let Some((generation, done)) = forbidden::find_newest_done(&objects).await? {
-            catalogue = catalogue::load(&objects, generation, &done.parts).await?;
+            catalogue = catalogue::load(&objects, generation, &done).await?;
         }
         Ok(Self { repo, reader: Reader::unregistered(repo), relocations, task, names, catalogue })
     }

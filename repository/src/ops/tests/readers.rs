@@ -177,7 +177,7 @@ impl Collector {
         let mut catalogue: Vec<_> = names.into_iter().filter(|(g, _)| *g <= frozen).collect();
         catalogue.sort();
         let relocations = relocation::joined(relocations);
-        let done = GcDone { frozen, catalogue, relocations, parts: Vec::new() };
+        let done = GcDone { frozen, catalogue, relocations, ..GcDone::default() };
         self.put("done", done.encode()).await;
     }
 }

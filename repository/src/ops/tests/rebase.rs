@@ -13,6 +13,7 @@ use futures::stream::BoxStream;
 use super::gc::{AT_ONCE, PATIENT, check_all};
 use super::*;
 use crate::ids::{Generation, Sid};
+use crate::ops::copy::{CopyRequest, Fate, copy};
 use crate::ops::forget::{Because, forget};
 use crate::ops::gc::{Compaction, GcRequest, collect};
 use crate::session::register::newest_generation;
@@ -379,4 +380,92 @@ async fn a_writer_may_die_anywhere_in_a_rebase() {
         }
     }
     assert!(deaths > 20, "a rebase takes some requests: {deaths}");
+}
+
+/// The target's collector opens generations while a copy stores there: neither waits for the other's end, and the copy refers to
+/// nothing that was condemned.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_in_the_middle_of_a_copy_finishes() {
+    let s = scene().await;
+    let source = world().await;
+    let old = elsewhere(&s.other, SHARED, 200_000).await;
+    fill(&source.volume(), true);
+    source.back_up().await;
+    let (other, runs) = (Arc::clone(&s.other), Arc::new(Mutex::new(Vec::new())));
+    let seen = Arc::clone(&runs);
+    s.at_pack(move |n| {
+        let (other, seen) = (Arc::clone(&other), Arc::clone(&seen));
+        // What was condemned makes the copy begin again; its own packs it finds then.
+        (n < 3).then_some(())?;
+        Some(Box::pin(async move {
+            if n == 0 {
+                forget_one(&other, old).await;
+            }
+            let run = collect(&other.repo, PATIENT, &Task::default()).await.unwrap();
+            seen.lock().unwrap().push(run);
+        }))
+    });
+    let request = CopyRequest {
+        snapshots: Vec::new(),
+        volume: None,
+        newest: None,
+        retry_partial: false,
+        zstd_level: 2,
+        memory_bytes_max: 64 << 20,
+    };
+    let report = copy(&source.repo, &s.w.repo, &request, &Task::default()).await.unwrap();
+    let Fate::Copied { id, lost } = &report.snapshots[0].fate else { panic!("{report:?}") };
+    assert!(lost.is_empty(), "{lost:?}");
+    let runs = runs.lock().unwrap().clone();
+    assert!(runs[0].condemned > 0 && runs[0].waiting_for.len() == 1, "{runs:?}");
+    assert!(runs.iter().any(|r| r.done && r.deleted > 0), "it does not wait for the copy's end: {runs:?}");
+    assert!(runs.iter().all(|r| r.fenced.is_empty()), "nobody was fenced: {runs:?}");
+    assert!(s.generation().await > Generation(0));
+    let (target, restored) = s.w.restore_all(&id.to_string()).await;
+    assert!(restored.problems.is_empty(), "{restored:?}");
+    assert_eq!(describe(&target), describe(&source.volume()));
+    for _ in 0..2 {
+        collect(&s.other.repo, AT_ONCE, &Task::default()).await.unwrap();
+    }
+    check_all(&s.other, 1).await;
+}
+
+/// The parent is forgotten and deleted while the backup goes on: what can't be read of it any more is read from the volume.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parent_that_goes_during_the_backup_costs_reading_only() {
+    let s = scene().await;
+    let volume = s.w.volume();
+    // Kept by its segments' places, which are read when the walk gets there: long after the parent has gone.
+    fs::write(volume.join("z-large"), noise(60, 20 << 20)).unwrap();
+    fs::write(volume.join("z-changed"), noise(61, 40 << 20)).unwrap();
+    let parent = s.w.back_up().await.snapshot.id;
+    for i in 0..24 {
+        fs::write(volume.join(format!("f{i:02}")), noise(i, 4 << 20)).unwrap();
+    }
+    let changed = fs::OpenOptions::new().write(true).open(volume.join("z-changed")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&changed, &noise(62, 50_000), 30 << 20).unwrap();
+    drop(changed);
+    let (other, runs) = (Arc::clone(&s.other), Arc::new(Mutex::new(Vec::new())));
+    let seen = Arc::clone(&runs);
+    s.at_pack(move |n| {
+        let (other, seen) = (Arc::clone(&other), Arc::clone(&seen));
+        Some(Box::pin(async move {
+            if n == 0 {
+                forget_one(&other, parent).await;
+            }
+            let run = collect(&other.repo, PATIENT, &Task::default()).await.unwrap();
+            seen.lock().unwrap().push(run);
+        }))
+    });
+    // Nothing of the parent is in its caches.
+    let w = World { repo: s.w.repo, counts: s.w.counts, dir: s.w.dir };
+    let report = w.back_up().await;
+    let runs = runs.lock().unwrap().clone();
+    assert!(runs.iter().any(|r| r.done && r.deleted > 0), "the parent is deleted meanwhile: {runs:?}");
+    assert!(report.figures.files_opened >= 24 + 2, "{:?}", report.figures);
+    w.check_round_trip().await;
+    for _ in 0..2 {
+        collect(&s.other.repo, AT_ONCE, &Task::default()).await.unwrap();
+    }
+    check_all(&s.other, 1).await;
 }

@@ -5,6 +5,8 @@ use bytes::Bytes;
 use super::backup::Reuse;
 use super::*;
 use crate::index::DeltaPack;
+use crate::manifest::proof::{PackProof, Proofs};
+use crate::ops::scrub::{ScrubRequest, scrub};
 use crate::pack::writer::PackBuilder;
 use crate::pack::{PackKind, group};
 use crate::session::{Session, Who};
@@ -79,4 +81,73 @@ async fn what_others_stored_well_is_found_where_it_may_be() {
     for report in [verified, own] {
         assert!(is_good(&w, &report).await);
     }
+}
+
+/// Packs of data that the store reads for a backup of a volume, and the backup.
+async fn reads(w: &World, volume: &str) -> (u64, BackupReport) {
+    // As another process, which has nothing in its caches.
+    let fresh = world_with_volume(w).await;
+    let before = w.counts.figures();
+    let report = back_up(&fresh, volume, Reuse::Verified).await;
+    let read = w.counts.figures().since(&before).bytes(Op::Get);
+    assert!(is_good(&fresh, &report).await, "{volume}");
+    (read, report)
+}
+
+/// What a scrub has read is referred to as it is; else each blob is read once, and what is not as it should be is stored again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proof_stands_for_a_pack_and_only_for_the_one_that_it_found_whole() {
+    let w = world().await;
+    fill(&w.volume());
+    let first = back_up(&w, "first", Reuse::Any).await;
+    let data = FILES * 20_000;
+    let (read, unproven) = reads(&w, "unproven").await;
+    assert!(read > data && unproven.figures.bytes_new < 20_000, "{read} {:?}", unproven.figures);
+    let found = scrub(&w.repo, &ScrubRequest::default(), &Task::default()).await.unwrap();
+    assert!(found.problems.is_empty() && found.packs == found.packs_total);
+    let (read, proven) = reads(&w, "proven").await;
+    assert!(read < data / 2 && proven.figures.bytes_new < 20_000, "{read} {:?}", proven.figures);
+
+    // The pack goes bad, and a scrub says so without quarantine: that proof is no leave to refer to it.
+    let place = heal::place_of(&w, &first.snapshot, "f3").await;
+    heal::damage(&w, place).await;
+    let w = heal::reopened(w).await;
+    let told = ScrubRequest { no_quarantine: true, ..ScrubRequest::default() };
+    let found = scrub(&w.repo, &told, &Task::default()).await.unwrap();
+    assert_eq!(found.damaged.len(), 1);
+    let (_, damaged) = reads(&w, "damaged").await;
+    let new = damaged.figures.bytes_new;
+    assert!(new >= data, "all of them lie in the group that is lost, and are stored again: {new}");
+    // What was stored again serves the next one, which reads it: it is not proven.
+    let (read, healed) = reads(&w, "healed").await;
+    assert!(read > data && healed.figures.bytes_new < 20_000, "{read} {:?}", healed.figures);
+}
+
+/// Junk decodes; what is proven is what has its id.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrub_does_not_prove_junk() {
+    let w = world().await;
+    fill(&w.volume());
+    poison(&w.repo).await;
+    let told = ScrubRequest { no_quarantine: true, ..ScrubRequest::default() };
+    let found = scrub(&w.repo, &told, &Task::default()).await.unwrap();
+    assert_eq!(found.damaged.len(), 1, "bytes that are not those of their ids are damage");
+    let report = back_up(&w, "victim", Reuse::Verified).await;
+    assert!(report.figures.bytes_new >= FILES * 20_000);
+    assert!(is_good(&w, &report).await);
+    // The other way round, so that this test can fail: had it been proven, it would have been believed.
+    let listed = crate::ops::gc::list_packs(&w.repo.objects()).await.unwrap();
+    let proof = PackProof { at: w.repo.env.now().plus_seconds(60), damaged: 0 };
+    let packs = listed.keys().map(|pack| (*pack, proof)).collect();
+    proofs::write(&w.repo, &Proofs { packs, ..Proofs::default() }).await.unwrap();
+    let other = world_with_volume(&w).await;
+    let believed = back_up(&other, "believer", Reuse::Verified).await;
+    assert!(believed.figures.bytes_new < FILES * 20_000, "{:?}", believed.figures);
+}
+
+async fn world_with_volume(w: &World) -> World {
+    let dir = tempfile::Builder::new().tempdir_in(disk()).unwrap();
+    let other = World { repo: open(Arc::clone(&w.repo.store)).await, counts: Arc::clone(&w.counts), dir };
+    fill(&other.volume());
+    other
 }

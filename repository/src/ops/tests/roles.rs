@@ -8,6 +8,7 @@ use crate::blob::seal::unseal_object;
 use crate::ids::hex;
 use crate::keys::{KeyError, Role, SecretKey};
 use crate::layout::ObjectKind;
+use crate::manifest::audit::Event;
 use crate::manifest::record::Outcome;
 use crate::ops::browse;
 use crate::ops::gc::{Compaction, GcRequest, collect};
@@ -322,4 +323,32 @@ async fn other_keys_than_this_machine_has_used_are_refused() {
     fs::write(&kept, "").unwrap();
     open().await.unwrap();
     assert_eq!(fs::read_to_string(&kept).unwrap(), hex(&w.repo.keys.fingerprint()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_stands_in_the_audit_and_one_that_is_refused_does_not() {
+    let w = world().await;
+    let text = keys::export(&w.repo, Some(credential())).await.unwrap();
+    let import = async || {
+        let export = crate::keys::import(&text).unwrap();
+        keys::import(&w.repo.store, export, credential(), false, &env()).await
+    };
+    let told = async || {
+        let repo = open(Arc::clone(&w.repo.store)).await;
+        let filter = audit::Filter { kind: Some("keys".to_owned()), ..audit::Filter::default() };
+        audit::list(&repo, &filter).await.unwrap().0
+    };
+    let refused = import().await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused, "{}", refused.chain());
+    assert_eq!(told().await.len(), 1, "the export only");
+    for copy in ['a', 'b'] {
+        w.repo.store.delete(&w.repo.layout.ring(1, copy)).await.unwrap();
+    }
+    let (changed, described) = import().await.unwrap();
+    assert!(!described, "repo.json was there");
+    let records = told().await;
+    let last = records.last().unwrap();
+    let what = format!("brought the keys back from an export, as version {}", changed.version);
+    assert_eq!((last.event.clone(), &*last.by), (Event::Keys(what), "holdfast key"));
+    assert_eq!(records.len(), 2);
 }
