@@ -37,7 +37,7 @@ async fn hurt() -> Hurt {
 
 impl Hurt {
     fn crash(&self, n: u64) -> Crash {
-        let crash = if n % 2 == 0 { Crash::Before(n / 2) } else { Crash::After(n / 2) };
+        let crash = if n.is_multiple_of(2) { Crash::Before(n / 2) } else { Crash::After(n / 2) };
         self.faulty.replace(FaultPlan { crash: Some(crash), ..FaultPlan::default() });
         crash
     }
