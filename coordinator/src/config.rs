@@ -72,12 +72,14 @@ pub struct ScheduleLayer {
     pub jitter_seconds: Option<u64>,
 }
 
-/// A token, and what it lets its holder be: at least one of `agents` and `clients`.
+/// A token or the name of a certificate, and what it lets its holder be: at least one of `agents` and `clients`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenLayer {
-    /// The file with the token.
-    pub file: PathBuf,
+    /// The file with the token; or else `certificate`.
+    pub file: Option<PathBuf>,
+    /// A name in the client's certificate; `*` stands for any text.
+    pub certificate: Option<String>,
     /// Ids of agents; `*` stands for any text.
     #[serde(default)]
     pub agents: Vec<String>,
@@ -112,8 +114,10 @@ pub struct Config {
     pub http_listen: Option<SocketAddr>,
     /// TLS of the gRPC listener.
     pub tls: Option<ServerFiles>,
-    /// Files of tokens, and what each grants; without any, everybody may do everything.
+    /// Files of tokens, and what each grants; without any, and without certificates, everybody may do everything.
     pub tokens: Vec<(PathBuf, Grant)>,
+    /// Names in certificates, and what each grants to who shows no token; the first that fits counts.
+    pub certificates: Vec<(String, Grant)>,
     /// How often snapshots and index are read again.
     pub refresh_seconds: u64,
     /// A job whose agent is away this long is given out again.
@@ -134,9 +138,11 @@ impl ConfigLayer {
         let tls = self.tls(&mut wrong);
         let listen = self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], PORT)));
         let tokens = self.tokens(&mut wrong);
+        let certificates = self.certificates(&mut wrong);
         let asks = !tokens.is_empty() || tls.as_ref().is_some_and(|t| t.client_ca_file.is_some());
         self.check_reach(listen, tls.is_some(), asks, &mut wrong);
         if tokens.is_empty()
+            && certificates.is_empty()
             && !listen.ip().is_loopback()
             && self.domains.as_ref().is_some_and(|d| d.len() > 1)
         {
@@ -165,6 +171,7 @@ impl ConfigLayer {
             http_listen: Some(http_listen),
             tls,
             tokens,
+            certificates,
             refresh_seconds: self.refresh_seconds.unwrap_or(60),
             lost_seconds: self.lost_seconds.unwrap_or(300),
             heartbeat_seconds: self.heartbeat_seconds.unwrap_or(15),
@@ -219,32 +226,33 @@ impl ConfigLayer {
         let mut all: Vec<_> = self.agent_token_file.iter().map(agents).collect();
         all.extend(self.client_token_file.iter().map(clients));
         for token in self.tokens.iter().flatten() {
-            let file = token.file.display();
-            if token.agents.is_empty() && token.clients.is_none() {
-                wrong.push(format!("token {file}: grants nothing; set agents or clients"));
+            match (&token.file, &token.certificate) {
+                (Some(file), None) => all.push((file.clone(), token.grant(name_of(file), wrong))),
+                (None, Some(_)) => {}
+                _ => wrong.push("tokens: each needs file or certificate, and not both".to_owned()),
             }
-            if token.domains.as_ref().is_some_and(|d| d.is_empty() || d.iter().any(String::is_empty)) {
-                wrong.push(format!("token {file}: domains must name some; without them it is for all"));
-            }
-            if token.agents.iter().any(String::is_empty) {
-                wrong.push(format!("token {file}: an agent's id is empty"));
-            }
-            let clients = token.clients.map(|access| match access {
-                AccessLayer::Read => Access::Read,
-                AccessLayer::Write => Access::Write,
-            });
-            let name = token.name.clone().unwrap_or_else(|| name_of(&token.file));
-            if let Err(e) = check_name("name", &name, TAG_BYTES_MAX) {
-                wrong.push(format!("token {file}: {e}"));
-            }
-            let (agents, domains) = (token.agents.clone(), token.domains.clone());
-            all.push((token.file.clone(), Grant { name, agents, clients, domains }));
         }
         let mut files = HashSet::new();
         for (file, _) in &all {
             if !files.insert(file) {
                 wrong.push(format!("token {}: the file is configured twice", file.display()));
             }
+        }
+        all
+    }
+
+    fn certificates(&self, wrong: &mut Vec<String>) -> Vec<(String, Grant)> {
+        let mut all: Vec<(String, Grant)> = Vec::new();
+        for token in self.tokens.iter().flatten().filter(|t| t.file.is_none()) {
+            let Some(name) = token.certificate.as_deref().map(str::to_ascii_lowercase) else { continue };
+            if self.tls_client_ca_file.is_none() {
+                wrong.push(format!("certificate {name}: without tls_client_ca_file nobody shows one"));
+            }
+            if name.is_empty() || all.iter().any(|(known, _)| *known == name) {
+                wrong.push(format!("certificate {name:?}: empty, or configured twice"));
+            }
+            let grant = token.grant(name.clone(), wrong);
+            all.push((name, grant));
         }
         all
     }
@@ -271,6 +279,34 @@ fn rules(schedules: &[ScheduleLayer], zone: &TimeZone, wrong: &mut Vec<String>) 
         }
     }
     rules
+}
+
+impl TokenLayer {
+    /// What it grants to its holder, who is called `holder` unless it says otherwise.
+    fn grant(&self, holder: String, wrong: &mut Vec<String>) -> Grant {
+        let what = match (&self.file, &self.certificate) {
+            (Some(file), _) => format!("token {}", file.display()),
+            (None, name) => format!("certificate {}", name.as_deref().unwrap_or_default()),
+        };
+        if self.agents.is_empty() && self.clients.is_none() {
+            wrong.push(format!("{what}: grants nothing; set agents or clients"));
+        }
+        if self.domains.as_ref().is_some_and(|d| d.is_empty() || d.iter().any(String::is_empty)) {
+            wrong.push(format!("{what}: domains must name some; without them it is for all"));
+        }
+        if self.agents.iter().any(String::is_empty) {
+            wrong.push(format!("{what}: an agent's id is empty"));
+        }
+        let clients = self.clients.map(|access| match access {
+            AccessLayer::Read => Access::Read,
+            AccessLayer::Write => Access::Write,
+        });
+        let name = self.name.clone().unwrap_or(holder);
+        if let Err(e) = check_name("name", &name, TAG_BYTES_MAX) {
+            wrong.push(format!("{what}: {e}"));
+        }
+        Grant { name, agents: self.agents.clone(), clients, domains: self.domains.clone() }
+    }
 }
 
 /// A token's file says whose it is, where nothing else does.

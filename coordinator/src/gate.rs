@@ -4,10 +4,12 @@
 //! Judged in one place by the path of the call, before any handler: a method of ours that is not listed here is refused.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use proto::convert::error_to_status;
 use repository::ids::DomainName;
 use repository::{Error, ErrorKind, Result};
+use service::listen::Peer;
 use service::reload::{Reloads, Watched};
 use service::token::Tokens;
 use tonic::Status;
@@ -122,38 +124,52 @@ fn need(path: &str) -> Result<Option<Need>> {
     }
 }
 
-/// Judges calls by their tokens; without tokens, every call may do everything.
+/// Judges calls by their tokens, and those without one by the names in their certificates; where neither is configured, every
+/// call may do everything.
 #[derive(Clone, Debug)]
-pub(crate) struct Gate(Option<Watched<Tokens<Grant>>>);
+pub(crate) struct Gate {
+    tokens: Option<Watched<Tokens<Grant>>>,
+    certificates: Arc<[(String, Grant)]>,
+}
 
 impl Gate {
     /// Reads the token files, which are followed.
     pub(crate) fn new(tokens: &[(PathBuf, Grant)], reloads: &Reloads) -> Result<Self> {
-        if tokens.is_empty() {
-            return Ok(Self(None));
-        }
-        Tokens::watch(tokens.to_vec(), reloads).map(|tokens| Self(Some(tokens)))
+        let watch = |tokens: &[_]| Tokens::watch(tokens.to_vec(), reloads);
+        let tokens = Some(tokens).filter(|t| !t.is_empty()).map(watch).transpose()?;
+        Ok(Self { tokens, certificates: Arc::default() })
+    }
+
+    /// The same for those, too, whose certificate has a name like one of these.
+    pub(crate) fn with_certificates(self, certificates: &[(String, Grant)]) -> Self {
+        Self { certificates: certificates.into(), ..self }
     }
 
     /// What follows the files.
     pub(crate) fn tokens(&self) -> Option<&Watched<Tokens<Grant>>> {
-        self.0.as_ref()
+        self.tokens.as_ref()
     }
 
     pub(crate) fn judge<B>(&self, request: &Request<B>) -> Result<Grant, Status> {
         let need = need(request.uri().path()).map_err(|e| error_to_status(&e))?;
         let Some(need) = need else { return Ok(Grant::default()) };
-        let grant = match &self.0 {
-            None => Grant::all(),
-            Some(tokens) => {
-                let header = request.headers().get(header::AUTHORIZATION);
-                let header = header.map(|v| v.as_bytes()).unwrap_or_default();
-                let grant = tokens.get().find(header).cloned();
-                grant.ok_or_else(|| Status::unauthenticated("missing or wrong bearer token"))?
-            }
-        };
+        let grant = self.find(request);
+        let grant = grant.ok_or_else(|| Status::unauthenticated("missing or wrong bearer token"))?;
         grant.check(need).map_err(|e| error_to_status(&e))?;
         Ok(grant)
+    }
+
+    /// What the caller may do. Who shows a token means that, whatever its certificate.
+    fn find<B>(&self, request: &Request<B>) -> Option<Grant> {
+        if self.tokens.is_none() && self.certificates.is_empty() {
+            return Some(Grant::all());
+        }
+        if let Some(header) = request.headers().get(header::AUTHORIZATION) {
+            return self.tokens.as_ref()?.get().find(header.as_bytes()).cloned();
+        }
+        let names = request.extensions().get::<Peer>()?.names();
+        let fits = |(pattern, _): &&(String, Grant)| names.iter().any(|name| matches(pattern, name));
+        self.certificates.iter().find(fits).map(|(_, grant)| grant.clone())
     }
 }
 

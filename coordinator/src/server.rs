@@ -160,7 +160,8 @@ impl Secrets {
     fn open(config: &Config, reloads: &Reloads) -> anyhow::Result<Self> {
         let tls = config.tls.as_ref().map(|files| files.watch(reloads)).transpose();
         let tls = tls.context("TLS of the gRPC listener")?;
-        Ok(Self { gate: Gate::new(&config.tokens, reloads)?, tls })
+        let gate = Gate::new(&config.tokens, reloads)?.with_certificates(&config.certificates);
+        Ok(Self { gate, tls })
     }
 
     fn follow(&self) -> Vec<Arc<dyn Follow>> {

@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use crate::reload::Watched;
+use crate::tls::names_of;
 
 /// A handshake that takes longer is given up.
 const HANDSHAKE_SECONDS: u64 = 10;
@@ -62,7 +63,7 @@ impl Listener {
                 Ok((tcp, _)) => {
                     // Without it a connection works, only slower.
                     let _slower = tcp.set_nodelay(true);
-                    let info = tcp.connect_info();
+                    let info = Peer { tcp: tcp.connect_info(), names: Arc::default() };
                     let idle = self.idle.map(|idle| (idle, Box::pin(sleep(idle))));
                     return Connection { io: Box::new(tcp), info, idle, _permit: permit };
                 }
@@ -99,7 +100,7 @@ impl axum::serve::Listener for Listener {
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         let connection = self.next().await;
-        let from = connection.info.remote_addr().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+        let from = connection.info.tcp.remote_addr().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
         (connection, from)
     }
 
@@ -111,10 +112,25 @@ impl axum::serve::Listener for Listener {
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    tcp: TcpConnectInfo,
+    names: Arc<[String]>,
+}
+
+impl Peer {
+    /// The names in its certificate, which a CA of the listener's has signed; none without one.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+}
+
 /// One connection. Counts against the listener's bound while it lives.
 pub struct Connection {
     io: Box<dyn Io>,
-    info: TcpConnectInfo,
+    info: Peer,
     idle: Option<(Duration, Pin<Box<Sleep>>)>,
     _permit: OwnedSemaphorePermit,
 }
@@ -128,10 +144,14 @@ impl fmt::Debug for Connection {
 impl Connection {
     async fn shake(self, config: Arc<ServerConfig>) -> Option<Self> {
         let Self { io, info, idle, _permit } = self;
-        let from = info.remote_addr();
+        let from = info.tcp.remote_addr();
         let handshake = TlsAcceptor::from(config).accept(io);
         match timeout(Duration::from_secs(HANDSHAKE_SECONDS), handshake).await {
-            Ok(Ok(tls)) => Some(Self { io: Box::new(tls), info, idle, _permit }),
+            Ok(Ok(tls)) => {
+                let certificate = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                let names = certificate.map(names_of).unwrap_or_default().into();
+                Some(Self { io: Box::new(tls), info: Peer { names, ..info }, idle, _permit })
+            }
             Ok(Err(e)) => {
                 tracing::info!(from = ?from, error = %e, "no TLS with a client");
                 None
@@ -145,9 +165,9 @@ impl Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> TcpConnectInfo {
+    fn connect_info(&self) -> Peer {
         self.info.clone()
     }
 }

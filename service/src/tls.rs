@@ -38,6 +38,16 @@ pub struct ClientFiles {
     pub key_file: Option<PathBuf>,
 }
 
+/// A certificate with more names than this has no more of them.
+const NAMES_MAX: usize = 64;
+
+/// The names in a certificate: of hosts and URIs (SPIFFE), in lower case. None in one that makes no sense.
+pub(crate) fn names_of(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) else { return Vec::new() };
+    let all = certificate.valid_dns_names().chain(certificate.valid_uri_names());
+    all.take(NAMES_MAX).map(str::to_ascii_lowercase).collect()
+}
+
 /// Makes aws-lc-rs the process' provider; doing it twice is no error.
 pub fn install_provider() {
     let _already = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -240,4 +240,18 @@ fn domains_are_checked() {
     let tokens = validate(&format!("{LISTED}{open}{two}{token}")).unwrap().tokens;
     assert_eq!(tokens[0].1.domains.as_deref(), Some(&["a".to_owned()][..]));
     refused("tokens: [{file: /1, clients: read, domains: []}]\n", &["token /1: domains must name some"]);
+    // The name of a certificate does as well, where one is asked for.
+    let named = "tokens: [{certificate: Node-1.example, agents: [x], domains: [b]}]\n";
+    let config = validate(&format!("{LISTED}{open}{two}{named}")).unwrap();
+    assert!(config.tokens.is_empty());
+    assert_eq!(
+        (&*config.certificates[0].0, &*config.certificates[0].1.name),
+        ("node-1.example", "node-1.example")
+    );
+    refused(
+        &format!("{two}{named}"),
+        &["certificate node-1.example: without tls_client_ca_file nobody shows one"],
+    );
+    refused("tokens: [{certificate: x, file: /1, clients: read}]\n", &["file or certificate, and not both"]);
+    refused("tokens: [{certificate: x}]\n", &["certificate x: grants nothing"]);
 }

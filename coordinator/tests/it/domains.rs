@@ -21,12 +21,14 @@ use repository::ids::BlobId;
 use repository::store::Counts;
 use repository::{Error, ErrorKind};
 use service::client::Target;
+use service::tls::{ClientFiles, ServerFiles};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use crate::fakes::{FakeEngine, FakeExecutor, snapshot};
 use crate::harness::{Client, agent_config, coordinator_config, eventually, get};
+use crate::pki::Pki;
 use crate::raw::{RawAgent, hello};
 
 /// Opens a fake for each domain, unless it is broken.
@@ -448,5 +450,52 @@ async fn maintenance_runs_in_each_domain_and_takes_turns() {
         eventually("all end well", async || (find(name).await.state() == v1::RunState::Done).then_some(()))
             .await;
     }
+    coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn the_name_in_a_certificate_grants_as_a_token_does() {
+    let (dir, fakes) = (tempfile::tempdir().unwrap(), Arc::new(Fakes::default()));
+    let pki = Pki::new(dir.path(), "pki");
+    let (cert_file, key_file) = pki.issue("server");
+    let tls = Some(ServerFiles { cert_file, key_file, client_ca_file: Some(pki.ca()) });
+    let for_domain = |domain: &str| Some(vec![domain.to_owned()]);
+    let tenant = Grant { clients: Some(Access::Read), domains: for_domain("a"), ..Grant::default() };
+    let node = Grant { agents: vec!["*".to_owned()], domains: for_domain("b"), ..Grant::default() };
+    let certificates = vec![("tenant.test".to_owned(), tenant), ("node-*".to_owned(), node)];
+    let config = coordinator::Config { tls, certificates, ..listed(dir.path(), &["a", "b"]) };
+    let coordinator = Several::open(config, &fakes).await;
+    let of = |name: &str, domain: Option<&str>| {
+        let (cert_file, key_file) = pki.issue(name);
+        let tls =
+            ClientFiles { ca_file: Some(pki.ca()), cert_file: Some(cert_file), key_file: Some(key_file) };
+        let url = format!("https://localhost:{}", coordinator.address.port());
+        Target { url, tls, ..coordinator.target(domain, None) }
+    };
+    client(&of("tenant", None)).runs().await.unwrap();
+    client(&of("tenant", Some("a"))).runs().await.unwrap();
+    let refused =
+        async |name: &str, domain: Option<&str>| client(&of(name, domain)).runs().await.unwrap_err();
+    for domain in ["b", "x"] {
+        let status = refused("tenant", Some(domain)).await;
+        let words = format!("no domain {domain:?}; known are: a");
+        assert_eq!((status.code(), status.message()), (Code::NotFound, &*words));
+    }
+    let backup = v1::RunBackupRequest { volume: "v".into(), ..Default::default() };
+    let status = client(&of("tenant", None)).0.run_backup(backup).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied, "it may read only: {status}");
+    // Whose name nobody configured gets nothing, though the CA knows it; nor does a wrong token beside a good certificate.
+    assert_eq!(refused("stranger", None).await.code(), Code::Unauthenticated);
+    let token = dir.path().join("token");
+    std::fs::write(&token, "a-token-that-nobody-knows").unwrap();
+    let wrong = Target { token_file: Some(token), ..of("tenant", None) };
+    assert_eq!(client(&wrong).runs().await.unwrap_err().code(), Code::Unauthenticated);
+    let attach = async |name: &str, domain: Option<&str>| {
+        let attached = RawAgent::attach(&of(name, domain), Message::Hello(hello("agent-1"))).await;
+        attached.map(drop).map_err(|s| s.code())
+    };
+    assert_eq!(attach("node-1", None).await, Ok(()));
+    assert_eq!(attach("node-1", Some("a")).await, Err(Code::NotFound));
+    assert_eq!(attach("tenant", None).await, Err(Code::PermissionDenied));
     coordinator.stop().await;
 }

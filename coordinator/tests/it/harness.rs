@@ -78,6 +78,7 @@ pub(crate) fn coordinator_config(dir: &Path) -> coordinator::Config {
         http_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         tls: None,
         tokens: Vec::new(),
+        certificates: Vec::new(),
         refresh_seconds: 3600,
         lost_seconds: 3600,
         heartbeat_seconds: 1,

@@ -27,7 +27,8 @@ impl Pki {
 
     pub(crate) fn issue(&self, name: &str) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+        let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned(), format!("{name}.test")];
+        let params = CertificateParams::new(names).unwrap();
         let (cert_file, key_file) =
             (self.dir.join(format!("{name}.pem")), self.dir.join(format!("{name}.key")));
         std::fs::write(&cert_file, params.signed_by(&key, &self.issuer).unwrap().pem()).unwrap();
