@@ -1,188 +1,29 @@
 //! Several domains behind one coordinator and one agent: nothing of one shows in another.
 
-use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use async_trait::async_trait;
-use coordinator::domains::Opener;
-use coordinator::engine::Engine;
 use coordinator::gate::{Access, Grant};
 use proto::v1;
 use proto::v1::agent_message::Message;
 use proto::v1::agents_client::AgentsClient;
 use proto::v1::coordinator_message::Message as Answer;
-use proto::v1::holdfast_client::HoldfastClient;
 use proto::v1::maintenance_client::MaintenanceClient;
 use proto::{convert, task};
-use repository::env::{Env, Timestamp};
+use repository::ErrorKind;
+use repository::env::Timestamp;
 use repository::ids::BlobId;
-use repository::store::Counts;
-use repository::{Error, ErrorKind};
 use service::client::Target;
 use service::tls::{ClientFiles, ServerFiles};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
-use crate::fakes::{FakeEngine, FakeExecutor, snapshot};
-use crate::harness::{Client, agent_config, coordinator_config, eventually, get};
+use crate::fakes::{FakeEngine, snapshot};
+use crate::harness::{eventually, get};
 use crate::pki::Pki;
 use crate::raw::{RawAgent, hello};
-
-/// Opens a fake for each domain, unless it is broken.
-#[derive(Debug, Default)]
-struct Fakes {
-    engines: Mutex<HashMap<String, Arc<FakeEngine>>>,
-    executors: Mutex<HashMap<String, Arc<FakeExecutor>>>,
-    broken: Mutex<HashSet<String>>,
-}
-
-impl Fakes {
-    fn executor(&self, domain: &str) -> Arc<FakeExecutor> {
-        self.executors.lock().unwrap().entry(domain.to_owned()).or_default().clone()
-    }
-
-    fn engine(&self, domain: &str) -> Arc<FakeEngine> {
-        self.engines.lock().unwrap().entry(domain.to_owned()).or_default().clone()
-    }
-
-    fn put_engine(&self, domain: &str, engine: FakeEngine) {
-        self.engines.lock().unwrap().insert(domain.to_owned(), Arc::new(engine));
-    }
-
-    fn check(&self, domain: &str) -> repository::Result<()> {
-        match self.broken.lock().unwrap().contains(domain) {
-            true => Err(Error::new(ErrorKind::Key, "the key does not fit")),
-            false => Ok(()),
-        }
-    }
-}
-
-#[async_trait]
-impl Opener for Fakes {
-    async fn open(
-        &self,
-        domain: &coordinator::config::Domain,
-        _: Arc<Counts>,
-    ) -> repository::Result<Arc<dyn Engine>> {
-        let name = domain.repository.domain.as_str();
-        self.check(name)?;
-        Ok(self.engine(name))
-    }
-}
-
-#[async_trait]
-impl agent::opener::Opener for Fakes {
-    async fn open(&self, domain: &agent::config::Domain) -> repository::Result<Arc<dyn agent::Executor>> {
-        let name = domain.repository.domain.as_str();
-        self.check(name)?;
-        Ok(self.executor(name))
-    }
-}
-
-fn listed(dir: &Path, names: &[&str]) -> coordinator::Config {
-    let mut config = coordinator_config(dir);
-    let one = config.domains.remove(0);
-    for name in names {
-        let mut domain = one.clone();
-        domain.repository.domain = name.parse().unwrap();
-        domain.database = dir.join("domains").join(name).join("coordinator.db");
-        config.domains.push(domain);
-    }
-    coordinator::Config { listed: true, ..config }
-}
-
-/// A coordinator of several domains.
-struct Several {
-    address: SocketAddr,
-    http: SocketAddr,
-    config: coordinator::Config,
-    started: coordinator::Started,
-    shutdown: CancellationToken,
-}
-
-impl Several {
-    async fn start(config: coordinator::Config, fakes: &Arc<Fakes>) -> Self {
-        let shutdown = CancellationToken::new();
-        let started =
-            coordinator::start_each(config.clone(), fakes.clone(), Env::system(), shutdown.clone()).await;
-        let started = started.unwrap();
-        let (address, http) = (started.grpc, started.http.unwrap());
-        Self { address, http, config, started, shutdown }
-    }
-
-    /// Starts the domains and waits for all of them.
-    async fn open(config: coordinator::Config, fakes: &Arc<Fakes>) -> Self {
-        let this = Self::start(config, fakes).await;
-        this.wait_ready("200 OK\r\n", "\nok\n").await;
-        this
-    }
-
-    async fn wait_ready(&self, head: &str, body: &str) -> String {
-        eventually(&format!("readiness says {body:?}"), async || {
-            let page = get(self.http, "/readyz").await;
-            (page.contains(head) && page.contains(body)).then_some(page)
-        })
-        .await
-    }
-
-    async fn stop(self) -> coordinator::Config {
-        self.shutdown.cancel();
-        self.started.wait().await.unwrap();
-        coordinator::Config { listen: self.address, ..self.config }
-    }
-
-    /// The coordinator as somebody with this token calls it about this domain.
-    fn target(&self, domain: Option<&str>, token_file: Option<&PathBuf>) -> Target {
-        Target {
-            url: format!("http://{}", self.address),
-            token_file: token_file.cloned(),
-            domain: domain.map(|d| d.parse().unwrap()),
-            ..Target::default()
-        }
-    }
-
-    fn client(&self, domain: &str) -> Client {
-        client(&self.target(Some(domain), None))
-    }
-}
-
-fn client(target: &Target) -> Client {
-    Client(HoldfastClient::new(target.connect().unwrap()))
-}
-
-/// An agent with a volume `v` in each domain.
-struct Agent {
-    started: agent::Started,
-    shutdown: CancellationToken,
-}
-
-impl Agent {
-    async fn start(dir: &Path, coordinator: &Several, names: &[&str], fakes: &Arc<Fakes>) -> Self {
-        let mut config = agent_config(dir, coordinator.target(None, None), &["v"]);
-        let one = config.domains.remove(0);
-        for name in names {
-            let mut domain = one.clone();
-            domain.repository.domain = name.parse().unwrap();
-            domain.restore_roots = vec![PathBuf::from("/restore").join(name)];
-            config.domains.push(domain);
-        }
-        let http_listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let config = agent::Config { listed: true, http_listen, ..config };
-        let (metrics, shutdown) = (agent::metrics::Metrics::default(), CancellationToken::new());
-        let dialer = config.coordinator.open(&metrics.reloads).unwrap();
-        let opener = fakes.clone();
-        let started = agent::start_each(config, dialer, opener, metrics, Env::system(), shutdown.clone());
-        Self { started: started.await.unwrap(), shutdown }
-    }
-
-    async fn stop(self) {
-        self.shutdown.cancel();
-        self.started.wait().await.unwrap();
-    }
-}
+use crate::several::{Agent, Fakes, Several, client, listed};
 
 #[tokio::test]
 async fn a_job_is_done_in_its_own_domain_and_shows_in_no_other() {

@@ -16,3 +16,4 @@ mod raw;
 mod reads;
 mod reload;
 mod schedules;
+mod several;
