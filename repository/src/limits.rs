@@ -228,6 +228,9 @@ pub const CATALOGUE_FETCHES: usize = 4;
 /// Outcomes that a collector reads before it puts them into its catalogue, as what they need in its own encoding: enough
 /// that neighbours in time mostly come together.
 pub const CATALOGUE_BATCH_BYTES: usize = 32 << 20;
+/// A run tidies so many sessions that ended without a snapshot (restores, verifications) though it has nothing to condemn: half a
+/// page of a listing, which every session's beginning and every run goes through.
+pub const CLOSED_SESSIONS_MAX: usize = 500;
 /// A run that had to read so many outcomes writes its catalogue though it has nothing to condemn, so that the next one does not
 /// read them again: a request each, against some ten for a generation.
 pub const CATALOGUE_OUTCOMES_MAX: usize = 1000;

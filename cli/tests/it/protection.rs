@@ -3,7 +3,7 @@
 use tests::signed::{Signed, send};
 use tests::versitygw::Versitygw;
 
-use crate::data::{append, assert_same, tree};
+use crate::data::{append, assert_same, noise, tree};
 use crate::process::Holdfast;
 
 /// A user of the server: key and secret.
@@ -87,4 +87,46 @@ async fn policies_bound_what_stolen_credentials_can_do() {
     run(&coordinator, &["gc", "--fence-after", "0s"]).ok();
     run(&agent, &["backup", "data", "--volume", "v"]).ok();
     run(&reader, &["verify"]).ok();
+}
+
+/// Copying a locked pack forward would keep both until the lock ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn gc_leaves_what_the_server_has_locked_uncopied() {
+    let home = tempfile::tempdir().unwrap();
+    let path = |below: &str| home.path().join(below);
+    let Some(server) = Versitygw::start_shared(&path("server")).unwrap() else { return };
+    let enabled = vec![("x-amz-bucket-object-lock-enabled", "true")];
+    let create = Signed { method: "PUT", headers: enabled, ..Signed::default() };
+    assert_eq!(send(&server.options(), "locked", create).await.unwrap().0, 200);
+    let admin = Holdfast::new(home.path()).with(server.environment());
+    for (url, days) in [(server.url("some/where"), None), ("s3://locked/x".to_owned(), Some("3"))] {
+        let admin = admin.clone().with(days.map(|days| ("HOLDFAST_LOCK_DAYS", days)));
+        let run = |words: &[&str]| {
+            let all = ["--repo", url.as_str(), "--key-file", "key", "--output", "json"];
+            let ran = admin.run(&[words, &all[..]].concat());
+            assert_eq!(ran.code, Some(0), "{words:?}: {}", ran.stderr);
+            serde_json::from_slice::<serde_json::Value>(&ran.stdout).unwrap_or_default()
+        };
+        run(&["init"]);
+        std::fs::create_dir(path("data")).unwrap();
+        for n in 0..20 {
+            append(&path(&format!("data/f{n:02}")), &noise(100_000, n));
+        }
+        let first = run(&["backup", "data", "--volume", "v"])[0]["id"].as_str().unwrap().to_owned();
+        (5..20).for_each(|n| std::fs::remove_file(path(&format!("data/f{n:02}"))).unwrap());
+        run(&["backup", "data", "--volume", "v"]);
+        run(&["forget", &first]);
+        let done = run(&["gc", "--fence-after", "0s"]);
+        let (copied, locked) =
+            (done["compacted"].as_u64().unwrap(), done["compaction_locked"].as_u64().unwrap());
+        let bytes = done["compaction_locked_bytes"].as_u64().unwrap();
+        match days {
+            None => assert!(copied >= 1 && locked == 0 && bytes == 0, "{done}"),
+            Some(_) => assert!(copied == 0 && locked >= 1 && bytes > 2_000_000, "{done}"),
+        }
+        run(&["verify"]);
+        run(&["restore", "latest", &format!("out{}", days.unwrap_or_default())]);
+        assert_same(&path("data"), &path(&format!("out{}", days.unwrap_or_default())));
+        std::fs::remove_dir_all(path("data")).unwrap();
+    }
 }

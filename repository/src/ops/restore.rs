@@ -84,10 +84,14 @@ pub async fn restore(repo: &Arc<Repository>, request: RestoreRequest, task: &Tas
     let done = restore_with(&reader, repo.env.random(), request, task).await;
     reader.close().await;
     let met = reader.take_suspects();
-    if reader.is_registered() {
-        quarantine::name_met(repo, met, task).await;
-    } else if !met.is_empty() {
-        tracing::warn!(packs = met.len(), "damage was met, and these credentials can't record it");
+    // A store that is away proves nothing, and would only be waited for again.
+    let away = done.as_ref().is_err_and(|e| e.kind() == ErrorKind::Store);
+    match reader.is_registered() {
+        _ if away || met.is_empty() => {}
+        true => quarantine::name_met(repo, met, task).await,
+        false => {
+            tracing::warn!(packs = met.len(), "damage was met, and these credentials can't record it");
+        }
     }
     done
 }

@@ -68,7 +68,7 @@ impl Session {
     pub async fn abort(&self, reason: &str) -> Result<()> {
         self.end_once()?;
         let (generation, sid) = self.name();
-        register::abort(&self.objects, generation, sid, reason).await
+        register::abort(&self.objects, generation, sid, reason).await.map(drop)
     }
 
     /// Ends a reader.

@@ -63,7 +63,7 @@ impl Session {
         }
         tracing::info!(%sid, %generation, before = %old.sid, "the session goes on in another generation");
         let reason = format!("carried on by {sid}");
-        register::abort(&self.objects, old.generation, old.sid, &reason).await
+        register::abort(&self.objects, old.generation, old.sid, &reason).await.map(drop)
     }
 
     /// Loads what the new registration has to respect, all of it after W3, and takes it on.

@@ -97,11 +97,11 @@ async fn put_registration(
     Err(Error::new(ErrorKind::Internal, "register a session: random names repeat"))
 }
 
-/// Ends a session without a snapshot; one that has ended already stays as it is.
-pub(crate) async fn abort(objects: &Objects, generation: Generation, sid: Sid, reason: &str) -> Result<()> {
+/// Ends a session without a snapshot; one that has ended already stays as it is: false.
+pub(crate) async fn abort(objects: &Objects, generation: Generation, sid: Sid, reason: &str) -> Result<bool> {
     let key = objects.layout.outcome(generation, sid);
     let outcome = Outcome::Aborted { nonce: objects.env.random(), reason: reason.to_owned() };
     let sealed = objects.seal(ObjectKind::Outcome, &key, &outcome.encode());
     let put = objects.put_own(&key, &sealed).await;
-    put.map(drop).context(ErrorKind::Store, || format!("close session {sid}"))
+    put.map(|whose| whose == Whose::Ours).context(ErrorKind::Store, || format!("close session {sid}"))
 }

@@ -33,7 +33,7 @@ use crate::error::Context as _;
 use crate::ids::{Generation, PackId};
 use crate::index::objects::Objects;
 use crate::layout::ObjectKind;
-use crate::limits::CATALOGUE_OUTCOMES_MAX;
+use crate::limits::{CATALOGUE_OUTCOMES_MAX, CLOSED_SESSIONS_MAX};
 use crate::manifest::catalogue::Catalogue;
 use crate::manifest::gc::{GcDone, GcOpen, PartName};
 use crate::ops::{Repository, Task};
@@ -134,6 +134,7 @@ impl Run<'_> {
         self.report.condemned_bytes = self.bytes_of(&condemned);
         let useless = condemned.is_empty()
             && !sessions.has_left(|s| self.is_dead(s))
+            && sessions.closed_count(&mark.snapshots) < CLOSED_SESSIONS_MAX
             && self.outcomes_read < CATALOGUE_OUTCOMES_MAX;
         if self.request.dry_run || useless && !self.index_is_due().await? {
             self.report.done = !self.request.dry_run;
@@ -209,8 +210,10 @@ impl Run<'_> {
                 continue;
             }
             let reason = format!("fenced by the GC run of generation {generation}");
-            register::abort(&self.objects, writer.generation, writer.sid, &reason).await?;
-            self.report.fenced.push(writer.sid);
+            // One that has ended just now was not fenced, and is not waited for.
+            if register::abort(&self.objects, writer.generation, writer.sid, &reason).await? {
+                self.report.fenced.push(writer.sid);
+            }
         }
         Ok(self.report.waiting_for.is_empty())
     }
@@ -232,8 +235,9 @@ impl Run<'_> {
                 continue;
             }
             let reason = "taken for dead by GC";
-            register::abort(&self.objects, reader.generation, reader.sid, reason).await?;
-            self.report.fenced.push(reader.sid);
+            if register::abort(&self.objects, reader.generation, reader.sid, reason).await? {
+                self.report.fenced.push(reader.sid);
+            }
         }
         Ok(())
     }

@@ -85,6 +85,13 @@ impl Sessions {
         self.open.iter().filter(move |s| s.generation < generation && !s.is_reader())
     }
 
+    /// Registrations that are closed and are no snapshots (`snapshots` is sorted): of readers, and of writers that gave up. A run tidies
+    /// them beside other work.
+    pub(super) fn closed_count(&self, snapshots: &[Name]) -> usize {
+        let closed = self.registered.intersection(&self.outcomes);
+        closed.filter(|name| snapshots.binary_search(name).is_err()).count()
+    }
+
     /// True if a run would have something to tidy though no pack can go: forgotten snapshots, or dead writers of which
     /// the packs can go once they are fenced.
     pub(super) fn has_left(&self, is_dead: impl Fn(&OpenSession) -> bool) -> bool {

@@ -9,7 +9,7 @@ use crate::store::{Crash, FaultPlan, FaultStore, Key};
 use futures::TryStreamExt as _;
 use std::os::unix::fs::FileExt as _;
 
-fn all() -> CopyRequest {
+pub(super) fn all() -> CopyRequest {
     CopyRequest {
         snapshots: Vec::new(),
         volume: None,

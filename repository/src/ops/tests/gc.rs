@@ -364,3 +364,24 @@ async fn writers_and_collectors_at_once() {
         w.repo.objects().list(&w.repo.layout.folder(ObjectKind::Forget), None).await.unwrap();
     assert_eq!(left, [], "markers of what is gone are gone");
 }
+
+/// Restores and verifications that come every day leave nothing for ever, also where nothing is ever forgotten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closed_sessions_are_tidied_once_they_are_many() {
+    let w = world().await;
+    version(&w, 1).await;
+    let sessions = async || w.repo.objects().list("default/s/", None).await.unwrap().len();
+    for n in 0..crate::limits::CLOSED_SESSIONS_MAX {
+        if n == 10 {
+            assert!(gc(&w, &AT_ONCE).await.done);
+            assert_eq!(sessions().await, 11, "few are left alone");
+        }
+        let reader = Session::open_reader(w.repo.objects(), "here", None).await.unwrap().unwrap();
+        reader.close().await.unwrap();
+    }
+    let run = gc(&w, &AT_ONCE).await;
+    assert!(run.done && run.deleted == 0, "{run:?}");
+    assert!(run.tidied > 2 * 490, "registrations and outcomes: {run:?}");
+    assert_eq!(sessions().await, 1, "the snapshot's stays");
+    check_all(&w, 1).await;
+}

@@ -13,11 +13,11 @@ use futures::stream::BoxStream;
 use super::gc::{AT_ONCE, PATIENT, check_all};
 use super::*;
 use crate::ids::{Generation, Sid};
-use crate::ops::copy::{CopyRequest, Fate, copy};
+use crate::ops::copy::{Fate, copy};
 use crate::ops::forget::{Because, forget};
-use crate::ops::gc::{Compaction, GcRequest, collect};
+use crate::ops::gc::{Compaction, GcReport, GcRequest, collect};
 use crate::session::register::newest_generation;
-use crate::session::{Session, Who};
+use crate::session::{Found, Session, Who, history};
 use crate::store::{Crash, FaultPlan, FaultStore, Key, Listed, Put, StoreResult};
 
 type Hook = Box<dyn FnMut(&str) -> Option<BoxFuture<'static, ()>> + Send>;
@@ -122,6 +122,24 @@ impl Scene {
         }));
     }
 
+    /// Forgets a snapshot at the writer's first pack, and collects at each of the first `packs_max`: the runs.
+    fn collect_at_packs(&self, forgotten: Sid, packs_max: u64) -> Arc<Mutex<Vec<GcReport>>> {
+        let (other, runs) = (Arc::clone(&self.other), Arc::new(Mutex::new(Vec::new())));
+        let seen = Arc::clone(&runs);
+        self.at_pack(move |n| {
+            let (other, seen) = (Arc::clone(&other), Arc::clone(&seen));
+            (n < packs_max).then_some(())?;
+            Some(Box::pin(async move {
+                if n == 0 {
+                    forget_one(&other, forgotten).await;
+                }
+                let run = collect(&other.repo, PATIENT, &Task::default()).await.unwrap();
+                seen.lock().unwrap().push(run);
+            }))
+        });
+        runs
+    }
+
     async fn generation(&self) -> Generation {
         newest_generation(&self.other.repo.objects(), None).await.unwrap()
     }
@@ -163,18 +181,7 @@ async fn a_collector_in_the_middle_of_a_backup_finishes() {
         let s = scene().await;
         let old = elsewhere(&s.other, SHARED, 200_000).await;
         let files = fill(&s.w.volume(), shares);
-        let (other, runs) = (Arc::clone(&s.other), Arc::new(Mutex::new(Vec::new())));
-        let seen = Arc::clone(&runs);
-        s.at_pack(move |n| {
-            let (other, seen) = (Arc::clone(&other), Arc::clone(&seen));
-            Some(Box::pin(async move {
-                if n == 0 {
-                    forget_one(&other, old).await;
-                }
-                let run = collect(&other.repo, PATIENT, &Task::default()).await.unwrap();
-                seen.lock().unwrap().push(run);
-            }))
-        });
+        let runs = s.collect_at_packs(old, u64::MAX);
         let report = s.w.back_up().await;
         let runs = runs.lock().unwrap().clone();
         assert!(!runs[0].done && runs[0].condemned > 0 && runs[0].waiting_for.len() == 1, "{runs:?}");
@@ -391,29 +398,9 @@ async fn a_collector_in_the_middle_of_a_copy_finishes() {
     let old = elsewhere(&s.other, SHARED, 200_000).await;
     fill(&source.volume(), true);
     source.back_up().await;
-    let (other, runs) = (Arc::clone(&s.other), Arc::new(Mutex::new(Vec::new())));
-    let seen = Arc::clone(&runs);
-    s.at_pack(move |n| {
-        let (other, seen) = (Arc::clone(&other), Arc::clone(&seen));
-        // What was condemned makes the copy begin again; its own packs it finds then.
-        (n < 3).then_some(())?;
-        Some(Box::pin(async move {
-            if n == 0 {
-                forget_one(&other, old).await;
-            }
-            let run = collect(&other.repo, PATIENT, &Task::default()).await.unwrap();
-            seen.lock().unwrap().push(run);
-        }))
-    });
-    let request = CopyRequest {
-        snapshots: Vec::new(),
-        volume: None,
-        newest: None,
-        retry_partial: false,
-        zstd_level: 2,
-        memory_bytes_max: 64 << 20,
-    };
-    let report = copy(&source.repo, &s.w.repo, &request, &Task::default()).await.unwrap();
+    // What was condemned makes the copy begin again; its own packs it finds then.
+    let runs = s.collect_at_packs(old, 3);
+    let report = copy(&source.repo, &s.w.repo, &copy::all(), &Task::default()).await.unwrap();
     let Fate::Copied { id, lost } = &report.snapshots[0].fate else { panic!("{report:?}") };
     assert!(lost.is_empty(), "{lost:?}");
     let runs = runs.lock().unwrap().clone();
@@ -445,27 +432,47 @@ async fn a_parent_that_goes_during_the_backup_costs_reading_only() {
     let changed = fs::OpenOptions::new().write(true).open(volume.join("z-changed")).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&changed, &noise(62, 50_000), 30 << 20).unwrap();
     drop(changed);
-    let (other, runs) = (Arc::clone(&s.other), Arc::new(Mutex::new(Vec::new())));
-    let seen = Arc::clone(&runs);
-    s.at_pack(move |n| {
-        let (other, seen) = (Arc::clone(&other), Arc::clone(&seen));
-        Some(Box::pin(async move {
-            if n == 0 {
-                forget_one(&other, parent).await;
-            }
-            let run = collect(&other.repo, PATIENT, &Task::default()).await.unwrap();
-            seen.lock().unwrap().push(run);
-        }))
-    });
-    // Nothing of the parent is in its caches.
-    let w = World { repo: s.w.repo, counts: s.w.counts, dir: s.w.dir };
-    let report = w.back_up().await;
+    let runs = s.collect_at_packs(parent, u64::MAX);
+    let report = s.w.back_up().await;
     let runs = runs.lock().unwrap().clone();
     assert!(runs.iter().any(|r| r.done && r.deleted > 0), "the parent is deleted meanwhile: {runs:?}");
     assert!(report.figures.files_opened >= 24 + 2, "{:?}", report.figures);
-    w.check_round_trip().await;
+    s.w.check_round_trip().await;
     for _ in 0..2 {
         collect(&s.other.repo, AT_ONCE, &Task::default()).await.unwrap();
     }
     check_all(&s.other, 1).await;
+}
+
+/// A writer that commits while a collector is about to fence it was not fenced, and is not said to be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_commits_before_the_fence_is_not_called_fenced() {
+    let s = scene().await;
+    let old = elsewhere(&s.other, SHARED, 200_000).await;
+    let kept = elsewhere(&s.other, SHARED + 1, 200_000).await;
+    let name = (Generation(0), kept);
+    let Found::Committed(manifest) = history::read(&s.other.repo.objects(), name.0, name.1).await.unwrap()
+    else {
+        panic!("it was committed");
+    };
+    forget_one(&s.other, old).await;
+    let who = Who::writer("elsewhere", "vol");
+    let mut writer = Some(Session::open(s.other.repo.objects(), &who).await.unwrap());
+    let sid = writer.as_ref().unwrap().sid();
+    let mut manifest = Some(*manifest);
+    *s.watched.hook.lock().unwrap() = Some(Box::new(move |key| {
+        if !key.contains("/m/") {
+            return None;
+        }
+        let (writer, manifest) = (writer.take()?, manifest.take()?);
+        Some(Box::pin(async move {
+            writer.commit(manifest).await.unwrap().or_error().unwrap();
+        }))
+    }));
+    // The collector is the one whose puts are watched.
+    let run = collect(&s.w.repo, AT_ONCE, &Task::default()).await.unwrap();
+    assert!(run.done && run.deleted > 0 && run.fenced.is_empty(), "{run:?}");
+    let all = snapshots::list(&s.other.repo).await.unwrap().0;
+    assert!(all.iter().any(|snapshot| snapshot.id == sid), "{all:?}");
+    check_all(&s.other, 2).await;
 }
