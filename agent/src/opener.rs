@@ -49,10 +49,13 @@ impl Opener for RepositoryOpener {
     async fn open(&self, domain: &Domain) -> Result<Arc<dyn Executor>> {
         let settings = &domain.repository;
         let counts = self.metrics.store.clone();
-        // All domains lie in one store: its bounds on requests count for all together.
-        let store =
-            self.store.get_or_try_init(|| settings.open_store(counts, Probe::Skip, &self.env)).await?;
-        let repo = settings.open_in(store.clone(), &self.sharing, &self.env).await?;
+        let open = |own| settings.open_store(own, counts, Probe::Skip, &self.env);
+        let store = match domain.credentials_file.as_deref() {
+            Some(own) => open(Some(own)).await?,
+            // All others lie in one store: its bounds on requests count for all together.
+            None => self.store.get_or_try_init(|| open(None)).await?.clone(),
+        };
+        let repo = settings.open_in(store, &self.sharing, &self.env).await?;
         let lookups = self.dialer.about(&settings.domain)?;
         Ok(Arc::new(RepositoryExecutor::with(&self.config, domain, repo, lookups, &self.metrics)))
     }

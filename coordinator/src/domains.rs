@@ -55,7 +55,8 @@ impl RepositoryOpener {
 impl Opener for RepositoryOpener {
     async fn open(&self, domain: &config::Domain, counts: Arc<Counts>) -> Result<Arc<dyn Engine>> {
         let settings = &domain.repository;
-        let store = settings.open_store(counts, Probe::Run, &self.env).await?;
+        let credentials = domain.credentials_file.as_deref();
+        let store = settings.open_store(credentials, counts, Probe::Run, &self.env).await?;
         let repo = settings.open_in(store, &self.sharing, &self.env).await?;
         let index = open_index(&repo, self.refresh_seconds);
         Ok(Arc::new(RepositoryEngine::new(repo, index)))

@@ -1,6 +1,7 @@
 //! The repository settings that both servers have, and opening by them.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use repository::env::Env;
@@ -11,7 +12,7 @@ use repository::keys::Credential;
 use repository::ops::{OpenOptions, Repository, Sharing};
 use repository::store::{self, Counts, Store, StoreOptions};
 
-use repository::{ErrorKind, Result};
+use repository::{Error, ErrorKind, Result};
 
 /// Which repository, and what opens it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,13 +71,20 @@ pub enum Probe {
 impl Settings {
     /// Opens the store and the repository in it. Requests are counted in `counts`.
     pub async fn open(&self, counts: Arc<Counts>, probe: Probe, env: &Env) -> Result<Arc<Repository>> {
-        let store = self.open_store(counts, probe, env).await?;
+        let store = self.open_store(None, counts, probe, env).await?;
         self.open_in(store, &Sharing::new(self.cpu_threads, 1)?, env).await
     }
 
-    /// Opens the store only.
-    pub async fn open_store(&self, counts: Arc<Counts>, probe: Probe, env: &Env) -> Result<Arc<dyn Store>> {
-        let options = StoreOptions { counts, ..StoreOptions::default() };
+    /// Opens the store only; with a file of settings, by these instead of the environment's.
+    pub async fn open_store(
+        &self,
+        settings: Option<&Path>,
+        counts: Arc<Counts>,
+        probe: Probe,
+        env: &Env,
+    ) -> Result<Arc<dyn Store>> {
+        let client = settings.map(|path| read_client_settings(path, &self.url)).transpose()?;
+        let options = StoreOptions { counts, client: client.unwrap_or_default(), ..StoreOptions::default() };
         let store = store::open(&self.url, &options, env).await?;
         if probe == Probe::Run {
             store::probe(&*store, &*env.random)
@@ -115,3 +123,48 @@ pub fn open_index(repo: &Repository, refresh_seconds: u64) -> Arc<LocalIndex> {
     let options = LocalOptions { cache_dir, refresh_seconds };
     Arc::new(LocalIndex::open(repo.objects(), options))
 }
+
+/// What the names of a store's own settings begin with (`AWS_REGION`), by the cloud that its URL names; `None` for folders.
+#[must_use]
+pub fn client_prefix(url: &str) -> Option<&'static str> {
+    match url.split_once("://").map(|(scheme, _)| scheme) {
+        Some("s3") => Some("AWS_"),
+        Some("gs") => Some("GOOGLE_"),
+        Some("az") => Some("AZURE_"),
+        _ => None,
+    }
+}
+
+/// A file of settings is never larger.
+const SETTINGS_BYTES_MAX: u64 = 64 << 10;
+
+/// Reads the settings of the client of the store at `url`: one `NAME=VALUE` a line, as the environment has them; `#` begins a
+/// comment. Errors name lines, never values.
+pub fn read_client_settings(path: &Path, url: &str) -> Result<BTreeMap<String, String>> {
+    use std::io::Read as _;
+    let mut text = zeroize::Zeroizing::new(String::new());
+    let opened = std::fs::File::open(path).and_then(|f| f.take(SETTINGS_BYTES_MAX).read_to_string(&mut text));
+    opened.context(ErrorKind::Input, || format!("read {}", path.display()))?;
+    let bad = |what: String| Error::new(ErrorKind::Input, format!("{}: {what}", path.display()));
+    let Some(prefix) = client_prefix(url) else {
+        return Err(bad(format!("store {url} takes no settings")));
+    };
+    let mut settings = BTreeMap::new();
+    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+        if line.trim_start().starts_with('#') {
+            continue;
+        }
+        let (name, value) = line.split_once('=').unwrap_or_default();
+        let (name, value) = (name.trim(), value.trim());
+        if !name.starts_with(prefix) || value.is_empty() {
+            return Err(bad(format!("line {number}: write {prefix}...=VALUE")));
+        }
+        if settings.insert(name.to_ascii_lowercase(), value.to_owned()).is_some() {
+            return Err(bad(format!("line {number}: {name} is set twice")));
+        }
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests;

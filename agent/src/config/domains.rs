@@ -25,6 +25,8 @@ pub struct DomainLayer {
     pub passphrase_file: Option<PathBuf>,
     /// Key file that opens its keys.
     pub key_file: Option<PathBuf>,
+    /// File with settings of the store's client for this domain, one `NAME=VALUE` a line.
+    pub credentials_file: Option<PathBuf>,
     /// Whose stored blobs backups may refer to; that of the top level unless given.
     pub reuse: Option<String>,
     /// Folders below which this domain's snapshots may be restored.
@@ -46,6 +48,8 @@ impl DomainLayer {
 pub struct Domain {
     /// The repository, this domain of it, and what opens it.
     pub repository: Settings,
+    /// Settings of the store's client, instead of the environment's.
+    pub credentials_file: Option<PathBuf>,
     /// Whose stored blobs backups may refer to.
     pub reuse: Reuse,
     /// What to back up.
@@ -64,6 +68,7 @@ impl Domain {
 
 /// What a domain has besides its repository.
 pub(super) struct Own {
+    credentials_file: Option<PathBuf>,
     reuse: Reuse,
     volumes: Vec<Volume>,
     restore_roots: Vec<PathBuf>,
@@ -71,8 +76,8 @@ pub(super) struct Own {
 
 impl Own {
     pub(super) fn of(self, repository: Settings) -> Domain {
-        let Self { reuse, volumes, restore_roots } = self;
-        Domain { repository, reuse, volumes, restore_roots }
+        let Self { credentials_file, reuse, volumes, restore_roots } = self;
+        Domain { repository, credentials_file, reuse, volumes, restore_roots }
     }
 }
 
@@ -123,7 +128,8 @@ impl ConfigLayer {
         let reuse = domain.and_then(|d| d.reuse.as_deref()).or(self.reuse.as_deref());
         let reuse = reuse.map(str::parse::<Reuse>).transpose();
         let reuse = reuse.map_err(|e| wrong.push(e.to_string())).unwrap_or_default();
-        Own { reuse: reuse.unwrap_or_default(), volumes, restore_roots }
+        let credentials_file = domain.and_then(|d| d.credentials_file.clone());
+        Own { credentials_file, reuse: reuse.unwrap_or_default(), volumes, restore_roots }
     }
 
     /// Each volume is of one domain of the list, and what one restores is out of the others' reach.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
+use tests::s3::S3Server;
 
 use crate::data::{assert_same, tree};
 use crate::process::{Holdfast, Ran, Running, eventually};
@@ -247,4 +248,39 @@ fn a_wrong_key_of_one_domain_and_a_restart_leave_the_other_at_work() {
         two.path("state/domains/a/coordinator.db").exists()
             && two.path("state/domains/b/coordinator.db").exists()
     );
+}
+
+#[test]
+fn a_domain_may_have_a_user_of_the_store_for_itself() {
+    let home = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let server = runtime.block_on(S3Server::start(&home.path().join("s3"))).unwrap();
+    let repo = ["--repo", "s3://holdfast/repo"];
+    let admin = Holdfast::new(home.path()).with(server.environment());
+    admin.run(&[&["init", "--domain", "a", "--key-file", "key-a"], &repo[..]].concat()).ok();
+    admin.run(&[&["domain", "add", "b", "--key-file", "key-b"], &repo[..]].concat()).ok();
+    let settings: Vec<String> =
+        server.environment().into_iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    std::fs::write(home.path().join("user-a"), settings.concat()).unwrap();
+    tree(&home.path().join("data"), MIB, 1);
+    // What the environment says opens nothing.
+    let holdfast = admin.with([("AWS_SECRET_ACCESS_KEY", "another-secret")]);
+    let domains =
+        "domains:\n- {name: a, key_file: key-a, credentials_file: user-a}\n- {name: b, key_file: key-b}\n";
+    std::fs::write(home.path().join("coordinator.yaml"), domains).unwrap();
+    let volumes =
+        format!("volumes:\n- {{path: {}, name: v, domain: a}}\n", home.path().join("data").display());
+    std::fs::write(home.path().join("agent.yaml"), format!("{domains}{volumes}")).unwrap();
+    let words = ["coordinator", "--config", "coordinator.yaml", "--state-dir", "state"];
+    let more = ["--http-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"];
+    let mut coordinator = holdfast.start(&[&words[..], &more, &repo].concat());
+    let url = format!("http://{}", coordinator.grpc());
+    let words = ["agent", "--config", "agent.yaml", "--state-dir", "agent-state", "--coordinator", &url];
+    let _agent = holdfast.start(&[&words[..], &["--http-listen", "127.0.0.1:0"], &repo].concat());
+    eventually("a backup by the domain's own user", || {
+        let words = ["backup", "data", "--volume", "v", "--domain", "a", "--coordinator", &url];
+        holdfast.run(&words).code == Some(0)
+    });
+    let other = holdfast.run(&["snapshots", "--domain", "b", "--coordinator", &url]);
+    assert!(other.stderr.contains("domain b is not open"), "{}", other.stderr);
 }

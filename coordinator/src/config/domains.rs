@@ -24,6 +24,8 @@ pub struct DomainLayer {
     pub passphrase_file: Option<PathBuf>,
     /// Key file that opens its keys.
     pub key_file: Option<PathBuf>,
+    /// File with settings of the store's client for this domain, one `NAME=VALUE` a line.
+    pub credentials_file: Option<PathBuf>,
     /// Its schedules.
     pub schedules: Option<Vec<ScheduleLayer>>,
     /// What to keep in it.
@@ -49,6 +51,8 @@ impl DomainLayer {
 pub struct Domain {
     /// The repository, this domain of it, and what opens it.
     pub repository: Settings,
+    /// Settings of the store's client, instead of the environment's.
+    pub credentials_file: Option<PathBuf>,
     /// The database; a lock file lies beside it.
     pub database: PathBuf,
     /// Schedules.
@@ -59,6 +63,7 @@ pub struct Domain {
 
 /// What a domain has besides its repository.
 pub(super) struct Own {
+    credentials_file: Option<PathBuf>,
     database: PathBuf,
     rules: Vec<Rule>,
     maintenance: Maintenance,
@@ -66,8 +71,8 @@ pub(super) struct Own {
 
 impl Own {
     pub(super) fn of(self, repository: Settings) -> Domain {
-        let Self { database, rules, maintenance } = self;
-        Domain { repository, database, rules, maintenance }
+        let Self { credentials_file, database, rules, maintenance } = self;
+        Domain { repository, credentials_file, database, rules, maintenance }
     }
 }
 
@@ -116,6 +121,7 @@ impl ConfigLayer {
             wrong,
         );
         Own {
+            credentials_file: domain.credentials_file.clone(),
             database: state_dir.join("coordinator.db"),
             rules: rules(schedules.map_or(&[], Vec::as_slice), zone, wrong),
             maintenance,

@@ -185,13 +185,15 @@ const LISTED: &str = "repo: file:///r\nstate_dir: /s\n";
 fn a_domain_takes_over_what_it_does_not_say_but_never_a_key() {
     let yaml = "schedules: [{volume: '*', max_age_seconds: 60}]\nretention: [{volume: '*', keep_last: 9}]\nleader: false\n\
                 maintenance: {gc: {every_seconds: 7}, restore_test: {scratch_dir: /scratch}}\ndomains:\n\
-                - {name: a, key_file: /a}\n\
+                - {name: a, key_file: /a, credentials_file: /s3-a}\n\
                 - {name: b, passphrase_file: /b, schedules: [], retention: [], leader: true, maintenance: {}}\n";
     let config = validate(&format!("{LISTED}{yaml}")).unwrap();
     assert!(config.listed);
     let [a, b] = &config.domains[..] else { unreachable!("{:?}", config.domains) };
     assert_eq!((a.repository.domain.as_str(), b.repository.domain.as_str()), ("a", "b"));
     assert_ne!(a.repository.key, b.repository.key);
+    let credentials = [a, b].map(|d| d.credentials_file.as_deref().and_then(std::path::Path::to_str));
+    assert_eq!(credentials, [Some("/s3-a"), None]);
     assert_eq!((a.rules.len(), b.rules.len()), (1, 0));
     assert_eq!((a.maintenance.retention.len(), b.maintenance.retention.len()), (1, 0));
     assert_eq!((a.maintenance.leader, b.maintenance.leader), (false, true));

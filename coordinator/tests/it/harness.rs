@@ -67,6 +67,7 @@ fn quiet(dir: &Path) -> Maintenance {
 pub(crate) fn coordinator_config(dir: &Path) -> coordinator::Config {
     let domain = coordinator::config::Domain {
         repository: settings(),
+        credentials_file: None,
         database: dir.join("coordinator/coordinator.db"),
         rules: Vec::new(),
         maintenance: quiet(dir),
@@ -153,6 +154,7 @@ pub(crate) fn agent_config(dir: &Path, coordinator: Target, volumes: &[&str]) ->
     };
     let domain = agent::config::Domain {
         repository: settings(),
+        credentials_file: None,
         reuse: Default::default(),
         volumes: volumes.iter().map(volume).collect(),
         restore_roots: vec![PathBuf::from("/restore")],
