@@ -102,7 +102,7 @@ fn a_damaged_pack_is_found_and_healed() {
 
 #[test]
 fn a_pack_that_is_put_back_leaves_the_quarantine() {
-    let place = Place::new();
+    let place = with_data();
     let id = place.back_up();
     let (pack, aside) = (place.data_pack(), place.path("aside"));
     std::fs::copy(&pack, &aside).unwrap();
