@@ -197,3 +197,6 @@ fn resolve(mut leaf: Leaf, session: &Session) -> Leaf {
     }
     leaf
 }
+
+#[cfg(test)]
+mod tests;
