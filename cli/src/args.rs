@@ -21,7 +21,7 @@ use repository::ids::DomainName;
 pub use copies::{CopyArgs, MirrorArgs, StatsArgs, To};
 pub use heal::{AuditArgs, RepairCommand, RestoreTestArgs, ScrubArgs};
 pub use keys::{DomainCommand, KeyAddArgs, KeyCommand, NewKey, RoleArg};
-pub use life::{ForgetArgs, GcArgs, Keep};
+pub use life::{ForgetArgs, GcArgs, Keep, PinArgs};
 pub use maintenance::{Detach, MaintenanceArgs, MaintenanceCommand};
 pub use protect::{LockArgs, PolicyArgs, UserArg};
 pub use servers::{AgentArgs, CoordinatorArgs, StandaloneArgs};
@@ -251,6 +251,10 @@ pub enum Command {
         /// The first digits of its id
         snapshot: String,
     },
+    /// Keep a snapshot, whatever the rules say, until `unpin`
+    Pin(PinArgs),
+    /// Leave a pinned snapshot to the rules again
+    Unpin(PinArgs),
     /// Delete what no snapshot needs; backups and restores may go on meanwhile
     Gc(GcArgs),
     /// List what was decided, deleted, proven and repaired, by whom and why

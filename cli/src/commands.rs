@@ -9,6 +9,7 @@ mod init;
 mod keys;
 mod life;
 mod maintenance;
+mod pins;
 mod protect;
 mod quarantine;
 mod restore;
@@ -48,6 +49,8 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<Exit> {
         Command::Repair { command } => heal::repair(app, command).await,
         Command::Forget(args) => life::forget(app, args).await,
         Command::Unforget { snapshot } => life::unforget(app, &snapshot).await,
+        Command::Pin(args) => pins::pin(app, &args, true).await,
+        Command::Unpin(args) => pins::pin(app, &args, false).await,
         Command::Gc(args) => life::gc(app, &args).await,
         Command::Audit(args) => audit::audit(app, args).await,
         Command::Stats(args) => stats::stats(app, *args).await,

@@ -67,6 +67,7 @@ pub(crate) struct HealthRecord {
     pub(crate) tested: Option<String>,
     pub(crate) problems: u64,
     pub(crate) damaged: bool,
+    pub(crate) pinned: bool,
 }
 
 impl From<&Health> for HealthRecord {
@@ -76,6 +77,7 @@ impl From<&Health> for HealthRecord {
             tested: h.tested.map(time),
             problems: h.problems,
             damaged: h.damaged,
+            pinned: h.pinned,
         }
     }
 }

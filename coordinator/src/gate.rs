@@ -97,7 +97,7 @@ const READS: &[&str] = &[
 ];
 const WRITES: &[&str] = &["RunBackup", "Restore", "CancelRun"];
 const MAINTENANCE_READS: &[&str] = &["ListMaintenance", "GetMaintenance", "WatchMaintenance", "ListAudit"];
-const MAINTENANCE_WRITES: &[&str] = &["Forget", "Unforget", "StartMaintenance", "CancelMaintenance"];
+const MAINTENANCE_WRITES: &[&str] = &["Forget", "Unforget", "Pin", "StartMaintenance", "CancelMaintenance"];
 
 /// True for methods of ours; health and reflection are for everybody, and about no domain.
 pub(crate) fn is_ours(path: &str) -> bool {

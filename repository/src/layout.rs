@@ -25,6 +25,8 @@ pub enum ObjectKind {
     Outcome = b'm',
     /// A forget marker, `f/`.
     Forget = b'f',
+    /// A pin, `n/`.
+    Pin = b'n',
     /// A quarantine record, `q/`.
     Quarantine = b'q',
     /// A GC record, `g/`.
@@ -147,6 +149,12 @@ impl Layout {
     #[must_use]
     pub fn forget(&self, generation: Generation, sid: Sid) -> Key {
         key(format!("{}{sid}", self.generation_folder(ObjectKind::Forget, generation)))
+    }
+
+    /// A snapshot's pin.
+    #[must_use]
+    pub fn pin(&self, generation: Generation, sid: Sid) -> Key {
+        key(format!("{}{sid}", self.generation_folder(ObjectKind::Pin, generation)))
     }
 
     /// A GC record: `open`, `sweep` or `done`.

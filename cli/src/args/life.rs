@@ -33,6 +33,19 @@ pub struct ForgetArgs {
     pub reason: String,
 }
 
+/// `pin`, `unpin`
+#[derive(Args, Clone, Debug)]
+pub struct PinArgs {
+    /// The snapshot: its id, the id's first digits, or latest
+    pub snapshot: String,
+    /// Of `latest`: the newest of this volume
+    #[arg(long, value_name = "NAME")]
+    pub volume: Option<String>,
+    /// A reason, kept with the pin
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+}
+
 /// Retention rules. A snapshot is kept if any of them keeps it.
 #[derive(Args, Clone, Debug)]
 #[group(id = "keep", multiple = true)]

@@ -29,7 +29,7 @@ pub(super) async fn open(app: &App) -> Result<Arc<Repository>> {
 }
 
 /// Who we are, for marker and audit.
-fn because(command: &str, why: &str) -> Because {
+pub(super) fn because(command: &str, why: &str) -> Because {
     Because { by: format!("holdfast {command}"), why: why.to_owned() }
 }
 

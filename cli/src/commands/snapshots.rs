@@ -26,6 +26,7 @@ pub(super) async fn list(app: &App, volume: Option<&str>) -> Result<Exit> {
             (false, None) if m.problems > 0 => format!("partial ({})", m.problems),
             (false, None) => "complete".to_owned(),
         };
+        let state = if known.pinned { format!("{state}, pinned") } else { state };
         let proven = [known.verified, known.tested].into_iter().flatten().max();
         let proven = match (proven, known.problems) {
             (None, _) => "-".to_owned(),

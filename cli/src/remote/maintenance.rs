@@ -18,6 +18,8 @@ use repository::retention::Rules;
 use repository::{Error, ErrorKind, Result};
 use tonic::Status;
 
+use crate::args::PinArgs;
+
 use super::{RECONNECT_SECONDS, RECONNECTS_MAX, Remote, error, is_lost, timed, wrong};
 
 /// What to forget.
@@ -75,6 +77,18 @@ impl Remote {
         let request = v1::UnforgetRequest { snapshot: snapshot.to_owned(), reason: String::new() };
         let done = self.maintenance.clone().unforget(timed(request)).await.map_err(wrong)?.into_inner();
         Ok((sid_from_wire(&done.forgotten)?, sid_from_wire(&done.id)?))
+    }
+
+    /// Pins a snapshot, or takes that back. Gives which it is.
+    pub(crate) async fn pin(&self, args: &PinArgs, pinned: bool) -> Result<Sid> {
+        let request = v1::PinRequest {
+            snapshot: args.snapshot.clone(),
+            volume: args.volume.clone().unwrap_or_default(),
+            unpin: !pinned,
+            reason: args.reason.clone(),
+        };
+        let done = self.maintenance.clone().pin(timed(request)).await.map_err(wrong)?.into_inner();
+        sid_from_wire(&done.id)
     }
 
     /// Starts a task; true if an equal one was there already.

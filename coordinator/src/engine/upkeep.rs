@@ -29,6 +29,8 @@ pub trait Upkeep: Send + Sync + Debug {
     async fn forget(&self, plan: &Plan, because: &Because, task: &Task) -> (u64, Result<()>);
     /// Brings a forgotten snapshot back. Gives which it was, and its new id.
     async fn unforget(&self, snapshot: &str, because: &Because) -> Result<(Sid, Sid)>;
+    /// Keeps a snapshot whatever the rules say (`true`), or leaves it to them again.
+    async fn pin(&self, of: &Snapshot, pinned: bool, because: &Because) -> Result<()>;
     /// One GC run.
     async fn collect(&self, request: GcRequest, because: &Because, task: &Task) -> Result<GcReport>;
     /// Reads packs.
@@ -72,6 +74,13 @@ impl Upkeep for RepositoryEngine {
 
     async fn unforget(&self, snapshot: &str, because: &Because) -> Result<(Sid, Sid)> {
         noted::unforget(&self.repo, snapshot, because, &Task::default()).await
+    }
+
+    async fn pin(&self, of: &Snapshot, pinned: bool, because: &Because) -> Result<()> {
+        match pinned {
+            true => noted::pin(&self.repo, of, because).await,
+            false => noted::unpin(&self.repo, of, because).await,
+        }
     }
 
     async fn collect(&self, request: GcRequest, because: &Because, task: &Task) -> Result<GcReport> {

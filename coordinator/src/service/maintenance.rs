@@ -52,6 +52,20 @@ impl Maintenance for MaintenanceService {
         answer(core.refresh().await.map(|()| answered))
     }
 
+    async fn pin(&self, request: Request<v1::PinRequest>) -> Out<v1::PinResponse> {
+        let by = caller(&request);
+        let r = take(request)?;
+        let because = Because { by, why: r.reason };
+        let volume = Some(r.volume.as_str()).filter(|v| !v.is_empty());
+        let engine = &self.0.core.engine;
+        let done = async {
+            let snapshot = engine.snapshot(&r.snapshot, volume).await?;
+            engine.pin(&snapshot, !r.unpin, &because).await?;
+            Ok(v1::PinResponse { id: snapshot.id.0.to_vec().into() })
+        };
+        answer(done.await)
+    }
+
     async fn start_maintenance(
         &self,
         request: Request<v1::StartMaintenanceRequest>,

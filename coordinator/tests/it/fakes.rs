@@ -92,6 +92,7 @@ impl Upkeep for FakeEngine {
             recorded: s.manifest.started,
             tags: s.manifest.tags,
             quality: Quality::Good,
+            pinned: false,
         };
         let chosen = all.into_iter().filter(|s| volume.is_none_or(|v| s.manifest.volume == v));
         Ok((chosen.map(candidate).collect(), Vec::new()))
@@ -107,6 +108,11 @@ impl Upkeep for FakeEngine {
     async fn unforget(&self, snapshot: &str, because: &Because) -> Result<(Sid, Sid)> {
         self.note(format!("unforget {snapshot}"), because);
         Ok((Sid([1; 16]), Sid([2; 16])))
+    }
+
+    async fn pin(&self, of: &Snapshot, pinned: bool, because: &Because) -> Result<()> {
+        self.note(format!("pin {pinned} {}", of.id), because);
+        Ok(())
     }
 
     async fn collect(&self, request: GcRequest, because: &Because, task: &Task) -> Result<GcReport> {

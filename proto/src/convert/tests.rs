@@ -295,6 +295,11 @@ fn nonsense_about_maintenance_is_refused_by_name() {
     refused(&v1::ForgetRequest { share_percent_max: Some(101), ..Default::default() }, "share_percent_max");
     refused(&v1::ForgetRequest { reason: "x".repeat(REASON_BYTES_MAX + 1), ..Default::default() }, "reason");
     refused(&v1::UnforgetRequest::default(), "snapshot");
+    refused(&v1::PinRequest::default(), "snapshot");
+    refused(
+        &v1::PinRequest { snapshot: "latest".into(), volume: "x".repeat(5000), ..Default::default() },
+        "volume",
+    );
     refused(&v1::StartMaintenanceRequest::default(), "spec");
     let gc = v1::GcTask { fence_after_seconds: Some(u64::MAX), ..Default::default() };
     let spec = Some(v1::MaintenanceSpec { spec: Some(v1::maintenance_spec::Spec::Gc(gc)) });

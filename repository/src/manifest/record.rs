@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 
-use super::wire::{WireEnd, WireForgotten, WireOutcome, WireRegistration, array, generation};
+use super::wire::{WireEnd, WireMark, WireOutcome, WireRegistration, array, generation};
 use super::{BadRecord, Manifest};
 use crate::env::Timestamp;
 use crate::ids::{Generation, Sid};
@@ -121,10 +121,10 @@ impl Registration {
     }
 }
 
-/// A forget marker. That it exists is what counts; its content is for people.
+/// A forget marker, or a pin. That it exists is what counts; its content is for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forgotten {
-    /// When, by the clock of who forgot.
+pub struct Mark {
+    /// When, by the clock of who made it.
     pub at: Timestamp,
     /// Who.
     pub by: String,
@@ -132,16 +132,16 @@ pub struct Forgotten {
     pub why: String,
 }
 
-impl Forgotten {
+impl Mark {
     /// The stored form (before sealing).
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        WireForgotten { at: self.at.0, by: self.by.clone(), why: self.why.clone() }.encode_to_vec()
+        WireMark { at: self.at.0, by: self.by.clone(), why: self.why.clone() }.encode_to_vec()
     }
 
-    /// Reads what [`Forgotten::encode`] wrote.
+    /// Reads what [`Mark::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadRecord> {
-        let wire = WireForgotten::decode(bytes).map_err(|_| BadRecord("forget marker"))?;
+        let wire = WireMark::decode(bytes).map_err(|_| BadRecord("marker"))?;
         Ok(Self { at: Timestamp(wire.at), by: wire.by, why: wire.why })
     }
 }

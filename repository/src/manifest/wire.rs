@@ -157,7 +157,7 @@ pub(super) struct WireSplit {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct WireForgotten {
+pub(super) struct WireMark {
     #[prost(int64, tag = "1")]
     pub(super) at: i64,
     #[prost(string, tag = "2")]

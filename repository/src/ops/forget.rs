@@ -10,16 +10,16 @@ use futures::TryStreamExt as _;
 
 use crate::env::Timestamp;
 use crate::error::Context as _;
-use crate::ids::{Place, Sid};
+use crate::ids::{Generation, Place, Sid};
 use crate::index::objects::Objects;
 use crate::layout::ObjectKind;
 use crate::limits::REPAIR_TRIES_MAX;
-use crate::manifest::record::Forgotten;
+use crate::manifest::record::Mark;
 use crate::manifest::{Manifest, summary};
 use crate::ops::reader::{Reader, is_damage};
 use crate::ops::repair::rewrite;
 use crate::ops::snapshots::Snapshot;
-use crate::ops::{Repository, Task, snapshots};
+use crate::ops::{Repository, Task, pins, proofs, snapshots};
 use crate::retention::{Candidate, Quality};
 use crate::session::{Found, Session, Who, history};
 use crate::{Error, ErrorKind, Result};
@@ -43,15 +43,22 @@ pub async fn candidates(repo: &Repository, volume: Option<&str>) -> Result<(Vec<
         .into_iter()
         .filter_map(|l| Some((objects.layout.parse_session(ObjectKind::Outcome, &l.key)?.1, l.recorded)))
         .collect();
-    let (all, damaged) = snapshots::list(repo).await?;
+    let (mut all, damaged) = snapshots::list(repo).await?;
+    all.retain(|s| volume.is_none_or(|v| s.manifest.volume == v));
+    let health = proofs::health(repo, &all).await?;
     let candidate = |s: Snapshot| {
-        let quality = if s.manifest.problems > 0 { Quality::Partial } else { Quality::Good };
+        let known = health.get(&s.id).copied().unwrap_or_default();
+        let quality = match s.manifest.problems {
+            _ if known.damaged || known.problems > 0 => Quality::Damaged,
+            0 => Quality::Good,
+            _ => Quality::Partial,
+        };
         let recorded = recorded.get(&s.id).copied().unwrap_or_else(|| objects.env.now());
         let Snapshot { id, manifest } = s;
-        Candidate { id, volume: manifest.volume, recorded, tags: manifest.tags, quality }
+        let pinned = known.pinned;
+        Candidate { id, volume: manifest.volume, recorded, tags: manifest.tags, quality, pinned }
     };
-    let chosen = all.into_iter().filter(|s| volume.is_none_or(|v| s.manifest.volume == v));
-    Ok((chosen.map(candidate).collect(), damaged))
+    Ok((all.into_iter().map(candidate).collect(), damaged))
 }
 
 /// The forgotten snapshots that nothing was deleted of yet, by the beginning of an id.
@@ -70,14 +77,72 @@ pub async fn find_forgotten(repo: &Repository, prefix: &str) -> Result<Sid> {
     }
 }
 
-/// Marks a snapshot as forgotten. One that is already stays so.
+/// Forgets snapshots, with one look at what there is for all of them.
+#[derive(Debug)]
+pub struct Forgetter<'a> {
+    because: &'a Because,
+    objects: Objects,
+    names: HashMap<Sid, Generation>,
+    pins: HashMap<Sid, Mark>,
+    forgotten: Vec<Sid>,
+}
+
+impl<'a> Forgetter<'a> {
+    /// Looks what there is, and what is pinned.
+    pub async fn new(repo: &Repository, because: &'a Because) -> Result<Self> {
+        let objects = repo.objects();
+        let names = history::list_outcomes(&objects).await?.into_iter().map(|(g, sid)| (sid, g)).collect();
+        let pins = pins::list(repo).await?;
+        Ok(Self { because, objects, names, pins, forgotten: Vec::new() })
+    }
+
+    /// Marks a snapshot as forgotten. One that is already stays so; one that is pinned is refused.
+    pub async fn forget(&mut self, snapshot: Sid) -> Result<()> {
+        let Some(&generation) = self.names.get(&snapshot) else {
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no snapshot {snapshot}")));
+        };
+        if let Some(pin) = self.pins.get(&snapshot) {
+            let what = format!("{}; `holdfast unpin` takes that back", pins::described(snapshot, pin));
+            return Err(Error::new(ErrorKind::Refused, what));
+        }
+        let key = self.objects.layout.forget(generation, snapshot);
+        let mark = self.because.mark(&self.objects);
+        let sealed = self.objects.seal(ObjectKind::Forget, &key, &mark.encode());
+        self.objects.put_own(&key, &sealed).await?;
+        self.forgotten.push(snapshot);
+        Ok(())
+    }
+
+    /// Says if any of them was pinned meanwhile: who pins looks for the marker afterwards, so that one of the two sees the
+    /// other.
+    pub async fn finish(self, repo: &Repository) -> Result<()> {
+        if self.forgotten.is_empty() {
+            return Ok(());
+        }
+        let pins = pins::list(repo).await?;
+        match self.forgotten.iter().find_map(|sid| Some((sid, pins.get(sid)?))) {
+            None => Ok(()),
+            Some((sid, pin)) => {
+                let what = pins::described(*sid, pin);
+                let what = format!("{what}, while it was forgotten: `holdfast unforget` brings it back");
+                Err(Error::new(ErrorKind::Refused, what))
+            }
+        }
+    }
+}
+
+/// Marks a snapshot as forgotten. One that is already stays so; one that is pinned is refused.
 pub async fn forget(repo: &Repository, snapshot: Sid, because: &Because) -> Result<()> {
-    let objects = repo.objects();
-    let (generation, sid) = find(&objects, snapshot, false).await?;
-    let key = objects.layout.forget(generation, sid);
-    let forgotten = Forgotten { at: objects.env.now(), by: because.by.clone(), why: because.why.clone() };
-    let sealed = objects.seal(ObjectKind::Forget, &key, &forgotten.encode());
-    objects.put_own(&key, &sealed).await.map(drop)
+    let mut forgetter = Forgetter::new(repo, because).await?;
+    forgetter.forget(snapshot).await?;
+    forgetter.finish(repo).await
+}
+
+impl Because {
+    /// What a marker or a pin says.
+    pub(super) fn mark(&self, objects: &Objects) -> Mark {
+        Mark { at: objects.env.now(), by: self.by.clone(), why: self.why.clone() }
+    }
 }
 
 /// Where a snapshot's outcome lies.

@@ -14,6 +14,7 @@ pub mod keys;
 pub mod lock;
 pub mod mirror;
 pub mod noted;
+pub mod pins;
 pub mod policy;
 pub mod proofs;
 pub mod quarantine;

@@ -6,10 +6,11 @@ use crate::Result;
 use crate::ids::Sid;
 use crate::limits::AUDIT_EVENT_ITEMS_MAX;
 use crate::manifest::audit::{Collected, Event, Forgot};
-use crate::ops::forget::{self, Because};
+use crate::ops::forget::{self, Because, Forgetter};
 use crate::ops::gc::{self, GcReport, GcRequest};
 use crate::ops::scrub::{self, ScrubReport, ScrubRequest};
-use crate::ops::{Repository, Task, audit};
+use crate::ops::snapshots::Snapshot;
+use crate::ops::{Repository, Task, audit, pins};
 use crate::retention::Plan;
 
 /// Who did it and why, in one line.
@@ -22,23 +23,48 @@ fn author(because: &Because) -> String {
 
 /// Forgets what the plan does not keep. Gives how many were forgotten, also if it failed then: those are recorded.
 pub async fn forget(repo: &Repository, plan: &Plan, because: &Because, task: &Task) -> (u64, Result<()>) {
-    let (mut forgot, mut ended) = (Vec::new(), Ok(()));
-    for snapshot in plan.forgotten() {
-        ended = match task.check() {
-            Ok(()) => forget::forget(repo, snapshot.id, because).await,
-            Err(cancelled) => Err(cancelled),
-        };
-        if ended.is_err() {
-            break;
-        }
-        let (volume, why) = (snapshot.volume.clone(), because.why.clone());
-        forgot.push(Forgot { snapshot: snapshot.id, volume, why });
-    }
+    let mut forgot = Vec::new();
+    let ended = forget_all(repo, plan, because, (task, &mut forgot)).await;
     // A record's lists have an end: all are named, in as many records as that takes.
     for some in forgot.chunks(AUDIT_EVENT_ITEMS_MAX) {
         audit::note(repo, &because.by, Event::Forgot(some.to_vec())).await;
     }
     (forgot.len() as u64, ended)
+}
+
+async fn forget_all(
+    repo: &Repository,
+    plan: &Plan,
+    because: &Because,
+    (task, forgot): (&Task, &mut Vec<Forgot>),
+) -> Result<()> {
+    let mut forgetter = Forgetter::new(repo, because).await?;
+    for snapshot in plan.forgotten() {
+        task.check()?;
+        forgetter.forget(snapshot.id).await?;
+        let (volume, why) = (snapshot.volume.clone(), because.why.clone());
+        forgot.push(Forgot { snapshot: snapshot.id, volume, why });
+    }
+    forgetter.finish(repo).await
+}
+
+/// Keeps a snapshot, whatever the rules say.
+pub async fn pin(repo: &Repository, snapshot: &Snapshot, because: &Because) -> Result<()> {
+    pins::pin(repo, snapshot.id, because).await?;
+    note_pin(repo, "pinned", snapshot, because).await;
+    Ok(())
+}
+
+/// Leaves it to the rules again.
+pub async fn unpin(repo: &Repository, snapshot: &Snapshot, because: &Because) -> Result<()> {
+    pins::unpin(repo, snapshot.id).await?;
+    note_pin(repo, "unpinned", snapshot, because).await;
+    Ok(())
+}
+
+async fn note_pin(repo: &Repository, kind: &str, snapshot: &Snapshot, because: &Because) {
+    let text = format!("{} of {}", snapshot.id, snapshot.manifest.volume);
+    audit::note(repo, &author(because), Event::Other { kind: kind.to_owned(), text }).await;
 }
 
 /// Brings a forgotten snapshot back, by the beginning of its id. Gives which it was, and its new id.

@@ -41,8 +41,8 @@ pub struct PolicyRequest {
 /// Kinds that an agent creates.
 const AGENT: &str = "pism";
 /// Kinds that a coordinator creates, and those that it deletes. Key wraps are an administrator's.
-const COORDINATOR: &str = "pixsmfqag";
-const DELETED: &str = "pixsmfqg";
+const COORDINATOR: &str = "pixsmfnqag";
+const DELETED: &str = "pixsmfnqg";
 
 /// The policy as S3 takes it.
 #[must_use]

@@ -17,7 +17,7 @@ use crate::manifest::proof::Proofs;
 use crate::manifest::summary;
 use crate::ops::reader::{Reader, is_damage};
 use crate::ops::snapshots::Snapshot;
-use crate::ops::{Repository, quarantine};
+use crate::ops::{Repository, pins, quarantine};
 use crate::session::{Relocations, forbidden};
 use crate::store::{Key, StoreErrorKind};
 use crate::{Error, ErrorKind, Result};
@@ -118,11 +118,14 @@ pub struct Health {
     pub problems: u64,
     /// It needs blobs that are known to be damaged, and of which no good copy is known yet.
     pub damaged: bool,
+    /// Somebody said that it is to be kept.
+    pub pinned: bool,
 }
 
-/// The health of these snapshots. Their summaries are read only if anything is in quarantine.
+/// The health of these snapshots, and whether they are pinned. Their summaries are read only if anything is in quarantine.
 pub async fn health(repo: &Repository, snapshots: &[Snapshot]) -> Result<BTreeMap<Sid, Health>> {
     let proofs = load(repo).await?;
+    let pinned = pins::keys(&repo.objects()).await?;
     let mut all: BTreeMap<Sid, Health> = BTreeMap::new();
     for snapshot in snapshots {
         let verified = proofs.snapshots.get(&snapshot.id);
@@ -133,6 +136,7 @@ pub async fn health(repo: &Repository, snapshots: &[Snapshot]) -> Result<BTreeMa
             tested: tested.map(|t| t.at),
             problems: newest.map_or(0, |(_, problems)| problems),
             damaged: false,
+            pinned: pinned.contains_key(&snapshot.id),
         };
         all.insert(snapshot.id, health);
     }

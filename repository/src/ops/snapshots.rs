@@ -207,6 +207,7 @@ fn word(letter: &str) -> &'static str {
         "m" => "outcomes",
         "s" => "registrations",
         "f" => "forget markers",
+        "n" => "pins",
         "k" => "keys",
         "g" => "gc records",
         "q" => "quarantine",

@@ -72,6 +72,8 @@ pub struct Candidate {
     pub tags: Vec<String>,
     /// How much it is worth.
     pub quality: Quality,
+    /// Somebody said that it is to be kept.
+    pub pinned: bool,
 }
 
 /// Why a snapshot is kept.
@@ -93,6 +95,8 @@ pub enum Reason {
     Within,
     /// It has this tag.
     Tag(String),
+    /// Somebody said so, of this one.
+    Pinned,
     /// Too young to be forgotten.
     Young,
     /// No other good one of its volume is left.
@@ -112,6 +116,7 @@ impl fmt::Display for Reason {
             Self::Yearly => f.write_str("yearly"),
             Self::Within => f.write_str("within"),
             Self::Tag(tag) => write!(f, "tag {tag}"),
+            Self::Pinned => f.write_str("pinned"),
             Self::Young => f.write_str("minimum age"),
             Self::LastGood => f.write_str("last good one"),
             Self::NoRule => f.write_str("no rule"),

@@ -51,6 +51,9 @@ fn own_reasons(snapshot: &Candidate, rules: &Rules, now: Timestamp) -> Vec<Reaso
     if rules.within_seconds.is_some_and(|within| age <= within) {
         reasons.push(Reason::Within);
     }
+    if snapshot.pinned {
+        reasons.push(Reason::Pinned);
+    }
     if age < rules.age_seconds_min {
         reasons.push(Reason::Young);
     }

@@ -18,7 +18,7 @@ fn now() -> Timestamp {
 
 fn snapshot(n: u8, age: i64) -> Candidate {
     let (id, volume, tags) = (Sid([n; 16]), "v".to_owned(), Vec::new());
-    Candidate { id, volume, recorded: now().plus_seconds(-age), tags, quality: Quality::Good }
+    Candidate { id, volume, recorded: now().plus_seconds(-age), tags, quality: Quality::Good, pinned: false }
 }
 
 /// The numbers of the kept ones, newest first, with their reasons.

@@ -15,6 +15,7 @@ fn hourly(volume: &str, count: u8) -> Vec<Candidate> {
         recorded: Timestamp::from_parts(NOW - 3600 * i64::from(i), 0),
         tags: Vec::new(),
         quality: Quality::Good,
+        pinned: false,
     };
     (0..count).map(one).collect()
 }

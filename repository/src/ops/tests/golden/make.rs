@@ -22,7 +22,7 @@ const PLACE: &str = "/var/tmp/holdfast-golden";
 const FILE: usize = 20_000;
 
 /// All there are.
-const KINDS: [ObjectKind; 10] = [
+const KINDS: [ObjectKind; 11] = [
     ObjectKind::Key,
     ObjectKind::Pack,
     ObjectKind::Delta,
@@ -30,6 +30,7 @@ const KINDS: [ObjectKind; 10] = [
     ObjectKind::Registration,
     ObjectKind::Outcome,
     ObjectKind::Forget,
+    ObjectKind::Pin,
     ObjectKind::Quarantine,
     ObjectKind::Gc,
     ObjectKind::Audit,
@@ -175,6 +176,8 @@ async fn make_golden() {
     add(&repo, NewCredential::Recipient(writer.recipient().unwrap()), Role::Writer, "agents").await.unwrap();
     rotate(&repo).await.unwrap();
     maker.leave().await;
+    let pinned = snapshots::get(&repo, &first.to_string(), None).await.unwrap();
+    noted::pin(&repo, &pinned, &because()).await.unwrap();
     maker.quarantine(pack_of(&repo, first, "a.txt").await).await;
     test_restores(&repo).await;
     fs::write(folder.join("expected.txt"), &maker.expected).unwrap();

@@ -8,7 +8,7 @@ use crate::index::objects::Objects;
 use crate::layout::ObjectKind;
 use crate::manifest::audit::{Event, Record};
 use crate::manifest::gc::{GcOpen, GcSweep, Relocation};
-use crate::manifest::record::{Forgotten, Outcome, Registration, SessionKind};
+use crate::manifest::record::{Mark, Outcome, Registration, SessionKind};
 use crate::ops::index::open_own;
 use crate::ops::{audit, keys, proofs};
 use crate::session::forbidden::{find_gc, find_newest_done, load_quarantine};
@@ -38,7 +38,8 @@ async fn ring(repo: &Repository, out: &mut Vec<String>) {
 }
 
 async fn sessions(objects: &Objects, out: &mut Vec<String>) {
-    for kind in [ObjectKind::Registration, ObjectKind::Outcome, ObjectKind::Forget] {
+    let kinds = [ObjectKind::Registration, ObjectKind::Outcome, ObjectKind::Forget, ObjectKind::Pin];
+    for kind in kinds {
         for key in objects.list(&objects.layout.folder(kind), None).await.unwrap() {
             let plain = objects.find(kind, &key).await.unwrap().unwrap();
             out.push(match kind {
@@ -48,8 +49,8 @@ async fn sessions(objects: &Objects, out: &mut Vec<String>) {
                     Outcome::Aborted { reason, .. } => format!("{key} aborted {reason}"),
                 },
                 _ => {
-                    let Forgotten { at, by, why } = Forgotten::decode(&plain).unwrap();
-                    format!("{key} forgotten {} {by} ({why})", at.0)
+                    let Mark { at, by, why } = Mark::decode(&plain).unwrap();
+                    format!("{key} marked {} {by} ({why})", at.0)
                 }
             });
         }
