@@ -48,7 +48,7 @@ pub(crate) struct SnapshotRecord {
     /// Set in the repaired copy of a damaged snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) repaired: Option<RepairMarkRecord>,
-    /// What is known of its health; not through a coordinator.
+    /// What is known of its health.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) health: Option<HealthRecord>,
 }

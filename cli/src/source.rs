@@ -37,11 +37,15 @@ impl Source {
         }
     }
 
-    /// What is known of their health; nothing through a coordinator.
-    pub(crate) async fn health(&self, of: &[Snapshot]) -> Result<BTreeMap<Sid, Health>> {
+    /// What is known of their health. `volume` narrows it as it did `of`.
+    pub(crate) async fn health(
+        &self,
+        of: &[Snapshot],
+        volume: Option<&str>,
+    ) -> Result<BTreeMap<Sid, Health>> {
         match self {
             Self::Repo(repo) => proofs::health(repo, of).await,
-            Self::Coordinator(_) => Ok(BTreeMap::new()),
+            Self::Coordinator(remote) => remote.health(volume).await,
         }
     }
 

@@ -96,7 +96,8 @@ const READS: &[&str] = &[
     "Stats",
 ];
 const WRITES: &[&str] = &["RunBackup", "Restore", "CancelRun"];
-const MAINTENANCE_READS: &[&str] = &["ListMaintenance", "GetMaintenance", "WatchMaintenance", "ListAudit"];
+const MAINTENANCE_READS: &[&str] =
+    &["ListMaintenance", "GetMaintenance", "WatchMaintenance", "ListAudit", "ListHealth"];
 const MAINTENANCE_WRITES: &[&str] = &["Forget", "Unforget", "Pin", "StartMaintenance", "CancelMaintenance"];
 
 /// True for methods of ours; health and reflection are for everybody, and about no domain.

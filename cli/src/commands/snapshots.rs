@@ -12,7 +12,7 @@ use crate::run::report;
 pub(super) async fn list(app: &App, volume: Option<&str>) -> Result<Exit> {
     let source = app.source().await?;
     let (found, damaged) = app.or_cancel(source.snapshots(volume)).await??;
-    let health = app.or_cancel(source.health(&found)).await??;
+    let health = app.or_cancel(source.health(&found, volume)).await??;
     let mut records: Vec<SnapshotRecord> = found.iter().map(SnapshotRecord::from).collect();
     for (record, snapshot) in records.iter_mut().zip(&found) {
         record.health = health.get(&snapshot.id).map(HealthRecord::from);

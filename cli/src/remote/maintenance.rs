@@ -1,10 +1,12 @@
 //! Forgetting, maintenance tasks and the audit, through the coordinator.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use proto::convert::{
-    failure_from_wire, figures_from_wire, rules_to_wire, sid_from_wire, task_id_from_wire, task_spec_to_wire,
+    failure_from_wire, figures_from_wire, health_from_wire, rules_to_wire, sid_from_wire, task_id_from_wire,
+    task_spec_to_wire,
 };
 use proto::task::{TaskId, TaskSpec};
 use proto::v1::{self, RunState};
@@ -14,6 +16,7 @@ use repository::manifest::audit::Record;
 use repository::monitor::Figures;
 use repository::ops::Task;
 use repository::ops::audit::Filter;
+use repository::ops::proofs::Health;
 use repository::retention::Rules;
 use repository::{Error, ErrorKind, Result};
 use tonic::Status;
@@ -89,6 +92,20 @@ impl Remote {
         };
         let done = self.maintenance.clone().pin(timed(request)).await.map_err(wrong)?.into_inner();
         sid_from_wire(&done.id)
+    }
+
+    /// What is known of the snapshots of a volume, or of all.
+    pub(crate) async fn health(&self, volume: Option<&str>) -> Result<BTreeMap<Sid, Health>> {
+        let request = v1::ListHealthRequest { volume: volume.unwrap_or_default().to_owned() };
+        let mut answers = self.maintenance.clone().list_health(request).await.map_err(wrong)?.into_inner();
+        let mut all = BTreeMap::new();
+        while let Some(answer) = answers.message().await.map_err(wrong)? {
+            for known in answer.snapshots {
+                let (id, health) = health_from_wire(&known)?;
+                all.insert(id, health);
+            }
+        }
+        Ok(all)
     }
 
     /// Starts a task; true if an equal one was there already.

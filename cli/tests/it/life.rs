@@ -80,6 +80,25 @@ fn forgetting_by_name_is_undone() {
 }
 
 #[test]
+fn a_pin_keeps_a_snapshot_until_it_is_taken_back() {
+    let place = Place::new();
+    let first = place.version(1);
+    let ids: Vec<String> = (2..5).map(|seed| place.version(seed)).collect();
+    assert_eq!(place.json(&["pin", &first[..8], "--reason", "an audit"])["pinned"], true);
+    place.run(&["forget", &first]).failed(1, "is pinned by holdfast pin (an audit)");
+    place.run(&["forget", "--keep-last", "1"]).ok();
+    assert_eq!(place.snapshots(), [first.as_str(), ids[2].as_str()]);
+    let shown = place.json(&["snapshots"]);
+    assert_eq!((&shown[0]["health"]["pinned"], &shown[1]["health"]["pinned"]), (&true.into(), &false.into()));
+    assert!(place.run(&["snapshots"]).ok().contains("complete, pinned"));
+    place.run(&["unpin", "latest"]).failed(1, "is not pinned");
+    place.run(&["unpin", &first]).ok();
+    place.run(&["forget", &first]).ok();
+    let audit = place.json(&["audit", "--kind", "unpinned"]);
+    assert!(audit[0]["detail"]["text"].as_str().unwrap().starts_with(&first), "{audit}");
+}
+
+#[test]
 fn a_landslide_is_stopped() {
     let place = Place::new();
     for seed in 0..5 {

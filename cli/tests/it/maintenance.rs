@@ -44,6 +44,11 @@ fn snapshots_are_forgotten_brought_back_and_collected_through_the_coordinator() 
     assert_eq!(told[0]["kept_because"], Value::from(vec!["last"]));
     fleet.run(&["forget", "--keep-last", "1"]).failed(1, "this would forget 2 of 3 snapshots");
     fleet.run(&["forget", "nonsense!"]).failed(2, "names no snapshot");
+    assert_eq!(fleet.json(&["pin", &ids[0], "--reason", "an audit"])["id"], ids[0].as_str());
+    fleet.run(&["forget", &ids[0]]).failed(1, "(an audit)");
+    assert_eq!(fleet.json(&["forget", "--dry-run"])[2]["kept_because"], Value::from(vec!["pinned"]));
+    assert_eq!(fleet.json(&["snapshots"])[0]["health"]["pinned"], true);
+    fleet.run(&["unpin", &ids[0]]).ok();
     let said = fleet.run(&["forget"]).ok();
     assert!(said.contains("1 of 3 forgotten") && said.contains("holdfast gc"), "{said}");
     let undone = fleet.json(&["unforget", &ids[0][..8]]);
@@ -59,7 +64,7 @@ fn snapshots_are_forgotten_brought_back_and_collected_through_the_coordinator() 
     assert!(done["deleted_bytes"].as_u64().unwrap() > MIB as u64, "{done}");
     assert!(stored(&fleet) < both - MIB as u64);
     fleet.run(&["unforget", &ids[0]]).failed(1, "GC has deleted it");
-    assert_eq!(audit(&fleet), ["forgot", "unforgot", "forgot", "gc"]);
+    assert_eq!(audit(&fleet), ["pinned", "unpinned", "forgot", "unforgot", "forgot", "gc"]);
     let why = fleet.json(&["audit", "--kind", "forgot", "--last", "1"]);
     assert_eq!(why[0]["detail"]["snapshots"][0]["why"], "a test", "{why}");
 

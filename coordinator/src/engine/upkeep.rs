@@ -1,5 +1,6 @@
 //! What maintenance asks of the repository.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use async_trait::async_trait;
@@ -8,6 +9,7 @@ use repository::manifest::audit::Record;
 use repository::ops::audit::{self, Filter};
 use repository::ops::forget::{self, Because};
 use repository::ops::gc::{GcReport, GcRequest};
+use repository::ops::proofs::{self, Health};
 use repository::ops::repair::index::{self, IndexReport, IndexRequest};
 use repository::ops::repair::quarantine::{self, LiftReport};
 use repository::ops::repair::snapshots::{self as mend, SnapshotReport, SnapshotRequest};
@@ -31,6 +33,8 @@ pub trait Upkeep: Send + Sync + Debug {
     async fn unforget(&self, snapshot: &str, because: &Because) -> Result<(Sid, Sid)>;
     /// Keeps a snapshot whatever the rules say (`true`), or leaves it to them again.
     async fn pin(&self, of: &Snapshot, pinned: bool, because: &Because) -> Result<()>;
+    /// What is known of these snapshots' health, and which are pinned.
+    async fn health(&self, of: &[Snapshot]) -> Result<BTreeMap<Sid, Health>>;
     /// One GC run.
     async fn collect(&self, request: GcRequest, because: &Because, task: &Task) -> Result<GcReport>;
     /// Reads packs.
@@ -81,6 +85,10 @@ impl Upkeep for RepositoryEngine {
             true => noted::pin(&self.repo, of, because).await,
             false => noted::unpin(&self.repo, of, because).await,
         }
+    }
+
+    async fn health(&self, of: &[Snapshot]) -> Result<BTreeMap<Sid, Health>> {
+        proofs::health(&self.repo, of).await
     }
 
     async fn collect(&self, request: GcRequest, because: &Because, task: &Task) -> Result<GcReport> {

@@ -32,6 +32,7 @@ impl Maintenance for MaintenanceService {
     type ListMaintenanceStream = Outgoing<v1::ListMaintenanceResponse>;
     type WatchMaintenanceStream = Outgoing<v1::MaintenanceTask>;
     type ListAuditStream = Outgoing<v1::ListAuditResponse>;
+    type ListHealthStream = Outgoing<v1::ListHealthResponse>;
 
     async fn forget(&self, request: Request<v1::ForgetRequest>) -> Out<Self::ForgetStream> {
         let by = caller(&request);
@@ -54,13 +55,12 @@ impl Maintenance for MaintenanceService {
 
     async fn pin(&self, request: Request<v1::PinRequest>) -> Out<v1::PinResponse> {
         let by = caller(&request);
-        let r = take(request)?;
+        let (core, r) = take(request)?;
         let because = Because { by, why: r.reason };
         let volume = Some(r.volume.as_str()).filter(|v| !v.is_empty());
-        let engine = &self.0.core.engine;
         let done = async {
-            let snapshot = engine.snapshot(&r.snapshot, volume).await?;
-            engine.pin(&snapshot, !r.unpin, &because).await?;
+            let snapshot = core.engine.snapshot(&r.snapshot, volume).await?;
+            core.engine.pin(&snapshot, !r.unpin, &because).await?;
             Ok(v1::PinResponse { id: snapshot.id.0.to_vec().into() })
         };
         answer(done.await)
@@ -112,6 +112,17 @@ impl Maintenance for MaintenanceService {
         let seen = core.watch_task(id).await.map_err(|e| error_to_status(&e))?;
         let tasks = seen.map(|v| v.map(|v| views::task(&v)).map_err(|e| error_to_status(&e))).boxed();
         Ok(Response::new(self.0.pumps.start(&core.watches_open, tasks)?))
+    }
+
+    async fn list_health(&self, request: Request<v1::ListHealthRequest>) -> Out<Self::ListHealthStream> {
+        let (core, r) = take(request)?;
+        let health = async {
+            let (mut all, _) = core.engine.snapshots().await?;
+            all.retain(|s| r.volume.is_empty() || s.manifest.volume == r.volume);
+            core.engine.health(&all).await
+        };
+        let health = health.await.map(|all| all.iter().map(convert::health_to_wire).collect());
+        self.0.list(&core, health, |snapshots| v1::ListHealthResponse { snapshots })
     }
 
     async fn list_audit(&self, request: Request<v1::ListAuditRequest>) -> Out<Self::ListAuditStream> {

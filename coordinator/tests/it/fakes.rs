@@ -1,6 +1,6 @@
 //! A repository and a worker that do what a test tells them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use repository::ops::audit::Filter;
 use repository::ops::browse::{Change, ResultStream};
 use repository::ops::forget::Because;
 use repository::ops::gc::{GcReport, GcRequest};
+use repository::ops::proofs::Health;
 use repository::ops::repair::index::{IndexReport, IndexRequest};
 use repository::ops::repair::quarantine::{Fate, LiftReport, Looked};
 use repository::ops::repair::snapshots::{SnapshotReport, SnapshotRequest};
@@ -113,6 +114,10 @@ impl Upkeep for FakeEngine {
     async fn pin(&self, of: &Snapshot, pinned: bool, because: &Because) -> Result<()> {
         self.note(format!("pin {pinned} {}", of.id), because);
         Ok(())
+    }
+
+    async fn health(&self, _: &[Snapshot]) -> Result<BTreeMap<Sid, Health>> {
+        Ok(BTreeMap::new())
     }
 
     async fn collect(&self, request: GcRequest, because: &Because, task: &Task) -> Result<GcReport> {

@@ -236,6 +236,7 @@ check! {
         optional_name("volume", &r.volume, VOLUME_BYTES_MAX)?;
         optional_name("reason", &r.reason, REASON_BYTES_MAX)
     };
+    ListHealthRequest: |r| optional_name("volume", &r.volume, VOLUME_BYTES_MAX);
     MaintenanceSpec: |s| match &s.spec {
         None => Err(bad("spec", "missing, or not a known kind of task")),
         Some(v1::maintenance_spec::Spec::Forget(v1::ForgetTask {})) => Ok(()),

@@ -32,7 +32,7 @@ pub use report::{
     failure_from_wire, failure_to_wire, figures_from_wire, figures_to_wire, problems_from_wire,
     problems_to_wire,
 };
-pub use snapshot::{sid_from_wire, snapshot_from_wire, snapshot_to_wire};
+pub use snapshot::{health_from_wire, health_to_wire, sid_from_wire, snapshot_from_wire, snapshot_to_wire};
 pub use status::{ERROR_KIND_KEY, error_from_status, error_to_status};
 pub use task::{
     decode_task_result, decode_task_spec, encode_task_result, encode_task_spec, rules_from_wire,

@@ -5,7 +5,8 @@ use repository::Result;
 use repository::env::Timestamp;
 use repository::ids::{BlobId, BlobRef, PackId, Place, Sid};
 use repository::limits::PACK_BLOBS_MAX;
-use repository::manifest::{Manifest, Summary};
+use repository::manifest::{Manifest, RepairMark, Summary};
+use repository::ops::proofs::Health;
 use repository::ops::snapshots::Snapshot;
 
 use super::{bad, fixed};
@@ -38,12 +39,18 @@ pub fn snapshot_to_wire(s: &Snapshot) -> v1::Snapshot {
         changed: m.changed,
         root: Some(blob_to_wire(&m.root)),
         root_usage: Some(blob_to_wire(&m.root_usage)),
+        repaired_of: m.repaired.map(|r| Bytes::copy_from_slice(&r.of.0)).unwrap_or_default(),
+        repaired_lost: m.repaired.map_or(0, |r| r.lost),
     }
 }
 
 /// The summary comes back empty.
 pub fn snapshot_from_wire(s: v1::Snapshot) -> Result<Snapshot> {
     let parent = if s.parent.is_empty() { None } else { Some(sid_from_wire(&s.parent)?) };
+    let repaired = match s.repaired_of.is_empty() {
+        true => None,
+        false => Some(RepairMark { of: sid_from_wire(&s.repaired_of)?, lost: s.repaired_lost }),
+    };
     Ok(Snapshot {
         id: sid_from_wire(&s.id)?,
         manifest: Manifest {
@@ -66,9 +73,34 @@ pub fn snapshot_from_wire(s: v1::Snapshot) -> Result<Snapshot> {
             summary: Summary::Inline(Vec::new()),
             identity: None,
             copied: None,
-            repaired: None,
+            repaired,
         },
     })
+}
+
+/// What is known of a snapshot.
+#[must_use]
+pub fn health_to_wire((id, h): (&Sid, &Health)) -> v1::SnapshotHealth {
+    v1::SnapshotHealth {
+        id: Bytes::copy_from_slice(&id.0),
+        verified_unix_nanos: h.verified.map(|t| t.0),
+        tested_unix_nanos: h.tested.map(|t| t.0),
+        problems: h.problems,
+        damaged: h.damaged,
+        pinned: h.pinned,
+    }
+}
+
+/// See [`health_to_wire`].
+pub fn health_from_wire(h: &v1::SnapshotHealth) -> Result<(Sid, Health)> {
+    let health = Health {
+        verified: h.verified_unix_nanos.map(Timestamp),
+        tested: h.tested_unix_nanos.map(Timestamp),
+        problems: h.problems,
+        damaged: h.damaged,
+        pinned: h.pinned,
+    };
+    Ok((sid_from_wire(&h.id)?, health))
 }
 
 fn blob_to_wire(b: &BlobRef) -> v1::BlobRef {

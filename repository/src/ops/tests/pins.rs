@@ -1,5 +1,6 @@
 //! Pins keep a snapshot from rules and from being forgotten by name, until they are taken back.
 
+use super::compaction::{data_pack, quarantine};
 use super::gc::AT_ONCE;
 use super::*;
 use crate::ErrorKind;
@@ -107,8 +108,8 @@ async fn what_is_known_to_be_damaged_is_not_the_last_good_one() {
     let w = world().await;
     let ids = three(&w).await;
     let newest = snapshots::get(&w.repo, &ids[2].to_string(), None).await.unwrap();
-    let pack = super::compaction::data_pack(&w, ids[2]).await;
-    super::compaction::quarantine(&w, pack, Vec::new()).await;
+    let pack = data_pack(&w, ids[2]).await;
+    quarantine(&w, pack, Vec::new()).await;
     assert!(proofs::health(&w.repo, &[newest]).await.unwrap()[&ids[2]].damaged);
     assert_eq!(apply(&w).await, [ids[1], ids[2]]);
 }
