@@ -83,7 +83,7 @@ async fn of_a_pin_and_a_forget_at_once_one_hears_of_the_other() {
     let told = forgetter.finish(&w.repo).await.unwrap_err();
     assert!(told.to_string().contains("while it was forgotten"), "{told}");
     let back = unforget(&w.repo, ids[1], "here", &Task::default()).await.unwrap();
-    assert_eq!(snapshots::list(&w.repo).await.unwrap().0.last().unwrap().id, back);
+    assert!(snapshots::list(&w.repo).await.unwrap().0.iter().any(|s| s.id == back));
     assert_eq!(pins::pin(&w.repo, Sid([7; 16]), &because).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
