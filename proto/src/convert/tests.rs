@@ -296,9 +296,13 @@ fn nonsense_about_maintenance_is_refused_by_name() {
     refused(&v1::ForgetRequest { reason: "x".repeat(REASON_BYTES_MAX + 1), ..Default::default() }, "reason");
     refused(&v1::UnforgetRequest::default(), "snapshot");
     refused(&v1::PinRequest::default(), "snapshot");
-    refused(&v1::ListHealthRequest { volume: "x".repeat(5000) }, "volume");
+    refused(&v1::ListHealthRequest { volume: "x".repeat(VOLUME_BYTES_MAX + 1) }, "volume");
     refused(
-        &v1::PinRequest { snapshot: "latest".into(), volume: "x".repeat(5000), ..Default::default() },
+        &v1::PinRequest {
+            snapshot: "latest".into(),
+            volume: "x".repeat(VOLUME_BYTES_MAX + 1),
+            ..Default::default()
+        },
         "volume",
     );
     refused(&v1::StartMaintenanceRequest::default(), "spec");

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::Result;
 use crate::ids::Sid;
 use crate::limits::AUDIT_EVENT_ITEMS_MAX;
 use crate::manifest::audit::{Collected, Event, Forgot};
@@ -12,6 +11,7 @@ use crate::ops::scrub::{self, ScrubReport, ScrubRequest};
 use crate::ops::snapshots::Snapshot;
 use crate::ops::{Repository, Task, audit, pins};
 use crate::retention::Plan;
+use crate::{ErrorKind, Result};
 
 /// Who did it and why, in one line.
 fn author(because: &Because) -> String {
@@ -41,7 +41,11 @@ async fn forget_all(
     let mut forgetter = Forgetter::new(repo, because).await?;
     for snapshot in plan.forgotten() {
         task.check()?;
-        forgetter.forget(snapshot.id).await?;
+        match forgetter.forget(snapshot.id).await {
+            // Somebody else was faster.
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            other => other?,
+        }
         let (volume, why) = (snapshot.volume.clone(), because.why.clone());
         forgot.push(Forgot { snapshot: snapshot.id, volume, why });
     }
