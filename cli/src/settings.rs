@@ -81,6 +81,7 @@ pub(crate) fn coordinator(global: &Global, args: CoordinatorArgs) -> Coordinator
         tokens: None,
         retention: None,
         maintenance: None,
+        destinations: None,
         domains: None,
     }
 }

@@ -48,12 +48,7 @@ fn options_to(url: &str, limit_upload: Option<ByteSize>) -> StoreOptions {
 
 /// The settings of the cloud that `url` names: `HOLDFAST_TO_AWS_REGION` counts instead of `AWS_REGION`.
 fn client_to(url: &str, variables: impl Iterator<Item = (String, String)>) -> BTreeMap<String, String> {
-    let cloud = match url.split_once("://").map(|(scheme, _)| scheme) {
-        Some("s3") => "AWS_",
-        Some("gs") => "GOOGLE_",
-        Some("az") => "AZURE_",
-        _ => return BTreeMap::new(),
-    };
+    let Some(cloud) = service::repo::client_prefix(url) else { return BTreeMap::new() };
     let own = variables.filter_map(|(name, value)| {
         let name = name.strip_prefix("HOLDFAST_TO_")?;
         (name.starts_with(cloud) && !value.is_empty()).then(|| (name.to_ascii_lowercase(), value))

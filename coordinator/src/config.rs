@@ -1,5 +1,6 @@
 //! The coordinator's settings: one name each, whether from file, environment (`HOLDFAST_<NAME>`) or flags.
 
+mod destinations;
 mod domains;
 mod maintenance;
 
@@ -17,6 +18,7 @@ use service::tls::ServerFiles;
 use crate::gate::{Access, Grant};
 use crate::schedule::{Rule, Trigger};
 
+pub use destinations::DestinationLayer;
 pub use domains::{Domain, DomainLayer};
 pub use maintenance::{MaintenanceLayer, RetentionLayer, TaskLayer};
 
@@ -54,6 +56,8 @@ service::server_layer! {
             maintenance: MaintenanceLayer,
             /// The domains that are served; without the list, the one that `domain` names.
             domains: Vec<DomainLayer>,
+            /// Where copies and mirrors go.
+            destinations: Vec<DestinationLayer>,
         }
     }
 }

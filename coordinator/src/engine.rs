@@ -1,5 +1,7 @@
 //! What the coordinator asks of the repository. A trait, so that its own work can be tested without one.
 
+mod copies;
+mod keyring;
 mod upkeep;
 
 use std::sync::Arc;
@@ -18,11 +20,13 @@ use repository::ops::{Repository, Task, index};
 use repository::store::Counts;
 use service::repo::{Probe, Settings};
 
+pub use copies::Copying;
+pub use keyring::Keyring;
 pub use upkeep::Upkeep;
 
 /// The repository, as the coordinator sees it.
 #[async_trait]
-pub trait Engine: Upkeep {
+pub trait Engine: Upkeep + Copying + Keyring {
     /// All committed snapshots, oldest first, and what is damaged.
     async fn snapshots(&self) -> Result<(Vec<Snapshot>, Vec<repository::Error>)>;
     /// One snapshot by `latest`, id or prefix.

@@ -22,7 +22,7 @@ use crate::glob::matches;
 pub enum Access {
     /// List, look into snapshots, read their files, verify, watch, read the audit.
     Read,
-    /// That, run and cancel backups and restores, forget, and run and cancel maintenance.
+    /// That, run and cancel backups and restores, forget, change keys, and run and cancel maintenance.
     Write,
 }
 
@@ -97,8 +97,17 @@ const READS: &[&str] = &[
 ];
 const WRITES: &[&str] = &["RunBackup", "Restore", "CancelRun"];
 const MAINTENANCE_READS: &[&str] =
-    &["ListMaintenance", "GetMaintenance", "WatchMaintenance", "ListAudit", "ListHealth"];
-const MAINTENANCE_WRITES: &[&str] = &["Forget", "Unforget", "Pin", "StartMaintenance", "CancelMaintenance"];
+    &["ListMaintenance", "GetMaintenance", "WatchMaintenance", "ListAudit", "ListHealth", "ListKeys"];
+const MAINTENANCE_WRITES: &[&str] = &[
+    "Forget",
+    "Unforget",
+    "Pin",
+    "StartMaintenance",
+    "CancelMaintenance",
+    "AddKey",
+    "RemoveKey",
+    "RotateKeys",
+];
 
 /// True for methods of ours; health and reflection are for everybody, and about no domain.
 pub(crate) fn is_ours(path: &str) -> bool {

@@ -72,5 +72,9 @@ pub const OPEN_AGAIN_SECONDS: (u64, u64) = (1, 60);
 pub const DOMAIN_NAME_SHOWN: usize = 63;
 /// Bound on the memory of a restore test: that of an agent.
 pub const TEST_MEMORY_BYTES: usize = 256 << 20;
+/// A copy, mirror or lock that was told to end is dropped after this: a store may never answer. Less than a stop gives.
+pub const CANCEL_SECONDS: u64 = 5;
+/// Destinations of copies and mirrors: each has a schedule and labels of metrics.
+pub const DESTINATIONS_MAX: usize = 64;
 /// Volumes that metrics name: more would be a burden to whoever collects them.
 pub const VOLUMES_LABELLED_MAX: usize = 1000;

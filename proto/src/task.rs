@@ -29,12 +29,27 @@ pub enum TaskKind {
     Verify,
     /// Makes good what can be made good.
     Repair,
+    /// Copies snapshots to a repository with other keys.
+    Copy,
+    /// Mirrors the whole repository to another store.
+    Mirror,
+    /// Keeps what snapshots need locked against deletion.
+    Lock,
 }
 
 impl TaskKind {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Forget, Self::Gc, Self::Scrub, Self::RestoreTest, Self::Verify, Self::Repair];
+    pub const ALL: [Self; 9] = [
+        Self::Forget,
+        Self::Gc,
+        Self::Lock,
+        Self::Scrub,
+        Self::RestoreTest,
+        Self::Verify,
+        Self::Repair,
+        Self::Copy,
+        Self::Mirror,
+    ];
 
     /// The word for it.
     #[must_use]
@@ -46,6 +61,9 @@ impl TaskKind {
             Self::RestoreTest => "restore-test",
             Self::Verify => "verify",
             Self::Repair => "repair",
+            Self::Copy => "copy",
+            Self::Mirror => "mirror",
+            Self::Lock => "lock",
         }
     }
 }
@@ -70,6 +88,12 @@ pub enum TaskSpec {
     },
     /// Repair.
     Repair(RepairSpec),
+    /// Copy snapshots.
+    Copy(CopySpec),
+    /// Mirror the repository.
+    Mirror(MirrorSpec),
+    /// Extend locks.
+    Lock(LockSpec),
 }
 
 /// A GC run.
@@ -141,6 +165,45 @@ pub enum RepairSpec {
     },
 }
 
+/// A copy of snapshots to a configured destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CopySpec {
+    /// The destination's name.
+    pub to: String,
+    /// These, by `latest`, id or prefix; none: all.
+    pub snapshots: Vec<String>,
+    /// Only of this volume.
+    pub volume: Option<String>,
+    /// Only the newest so many of each volume.
+    pub newest: Option<u32>,
+    /// Copy again what is there in part only.
+    pub retry_partial: Option<bool>,
+    /// zstd level, 1 to 19.
+    pub zstd_level: Option<i32>,
+}
+
+/// A mirror to a configured destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MirrorSpec {
+    /// The destination's name.
+    pub to: String,
+    /// Delete there what is here no more.
+    pub delete: Option<bool>,
+    /// Refuse to delete a larger share of its packs, by bytes, percent.
+    pub share_percent_max: Option<u8>,
+    /// Compare the bytes of what is there already.
+    pub compare_bytes: Option<bool>,
+}
+
+/// An extension of locks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LockSpec {
+    /// What snapshots need stays locked at least half so long.
+    pub days: Option<u32>,
+    /// Only tell what is due.
+    pub dry_run: bool,
+}
+
 impl TaskSpec {
     /// What it does.
     #[must_use]
@@ -152,7 +215,26 @@ impl TaskSpec {
             Self::RestoreTest(_) => TaskKind::RestoreTest,
             Self::Verify { .. } => TaskKind::Verify,
             Self::Repair(_) => TaskKind::Repair,
+            Self::Copy(_) => TaskKind::Copy,
+            Self::Mirror(_) => TaskKind::Mirror,
+            Self::Lock(_) => TaskKind::Lock,
         }
+    }
+
+    /// The name of the destination that it writes to, if it has one.
+    #[must_use]
+    pub fn destination(&self) -> Option<&str> {
+        match self {
+            Self::Copy(CopySpec { to, .. }) | Self::Mirror(MirrorSpec { to, .. }) => Some(to),
+            _ => None,
+        }
+    }
+
+    /// True if the schedule does not count it: it only told, or did less than the schedule would.
+    #[must_use]
+    pub fn is_beside_schedule(&self) -> bool {
+        let of_some = |c: &CopySpec| !c.snapshots.is_empty() || c.volume.is_some() || c.newest.is_some();
+        self.is_dry_run() || matches!(self, Self::Copy(c) if of_some(c))
     }
 
     /// True if it only tells what it would do.
@@ -161,6 +243,7 @@ impl TaskSpec {
         matches!(
             self,
             Self::Gc(GcSpec { dry_run: true, .. })
+                | Self::Lock(LockSpec { dry_run: true, .. })
                 | Self::Repair(
                     RepairSpec::Index { dry_run: true, .. }
                         | RepairSpec::Snapshots { dry_run: true, .. }

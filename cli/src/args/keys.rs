@@ -19,9 +19,16 @@ pub enum KeyCommand {
     Remove {
         /// Its label, its id, or the id's first digits
         which: String,
+        /// A reason, kept in the audit
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
     },
     /// Begin a new epoch: what is written from now on is sealed under new keys
-    Rotate,
+    Rotate {
+        /// A reason, kept in the audit
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
     /// Write all keys down, for safe keeping apart from the store
     Export {
         /// Write to this new file, readable by its owner only [default: standard output]
@@ -80,6 +87,9 @@ pub struct KeyAddArgs {
     /// A name for it
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub label: String,
+    /// A reason, kept in the audit
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
 }
 
 /// What a credential may do.

@@ -1,16 +1,30 @@
 //! Arguments of the commands about what protects a bucket.
 
 use clap::{Args, ValueEnum};
+use proto::task::LockSpec;
+
+use super::Detach;
 
 /// `lock`
 #[derive(Args, Clone, Debug)]
 pub struct LockArgs {
-    /// What snapshots need stays locked at least half this many days from now on
+    /// What snapshots need stays locked at least half this many days from now on [through a coordinator: default as configured there]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    pub days: u32,
+    pub days: Option<u32>,
     /// Only tell what is due
     #[arg(long)]
     pub dry_run: bool,
+    /// For coordinators
+    #[command(flatten)]
+    pub detach: Detach,
+}
+
+impl LockArgs {
+    /// As a coordinator takes it: what is not given is as configured there.
+    #[must_use]
+    pub fn spec(&self) -> LockSpec {
+        LockSpec { days: self.days, dry_run: self.dry_run }
+    }
 }
 
 /// `policy`

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use coordinator::maintenance::destination::{SHARE_PERCENT_MAX, ZSTD_LEVEL};
+use proto::task::TaskSpec;
 use repository::ops::copy::{CopiedSnapshot, CopyReport, CopyRequest, Fate, copy as run_copy};
 use repository::ops::mirror::{MirrorReport, MirrorRequest, mirror as run_mirror};
 use repository::ops::{Repository, snapshots};
 use serde::Serialize;
 
+use super::maintenance;
 use crate::app::{App, Where, missing};
 use crate::args::{CopyArgs, MirrorArgs};
 use crate::escape::{escape, tame};
@@ -17,11 +20,9 @@ use crate::output::{self, size};
 use crate::records::{self, ProblemRecord, local_time, time};
 use crate::run::report_damaged;
 
-fn source_url(app: &App) -> Result<&str> {
-    match app.place()? {
-        Where::Repo(url) => Ok(url),
-        Where::Coordinator(_) => Err(usage("this command works on the store itself: pass --repo URL")),
-    }
+/// Flags that name what only a coordinator's configuration may.
+fn configured_there(flags: &[&str]) -> anyhow::Error {
+    usage(format!("{}: the coordinator's configuration says that of each destination", flags.join(", ")))
 }
 
 #[derive(Debug, Serialize)]
@@ -64,7 +65,15 @@ impl From<&CopiedSnapshot> for CopyRecord {
 }
 
 pub(super) async fn copy(app: &App, args: CopyArgs) -> Result<Exit> {
-    let source = app.open(source_url(app)?, 0, None).await?;
+    let url = match app.place()? {
+        Where::Repo(url) => url,
+        Where::Coordinator(url) => {
+            let spec = TaskSpec::Copy(args.spec().map_err(|flags| configured_there(&flags))?);
+            return maintenance::start(app, &app.remote(url)?, &spec, args.to.detach).await;
+        }
+    };
+    maintenance::refuse_detach(args.to.detach)?;
+    let source = app.open(url, 0, None).await?;
     let target = open_target(app, &args).await?;
     let mut ids = Vec::new();
     for spec in &args.snapshots {
@@ -75,7 +84,7 @@ pub(super) async fn copy(app: &App, args: CopyArgs) -> Result<Exit> {
         volume: args.volume.clone(),
         newest: args.newest,
         retry_partial: args.retry_partial,
-        zstd_level: args.zstd_level,
+        zstd_level: args.zstd_level.unwrap_or(ZSTD_LEVEL),
         memory_bytes_max: args.to.memory_bytes(),
     };
     let task = app.task();
@@ -159,12 +168,20 @@ impl From<&MirrorReport> for MirrorRecord {
 }
 
 pub(super) async fn mirror(app: &App, args: MirrorArgs) -> Result<Exit> {
-    let source = app.store(source_url(app)?, None).await??;
+    let url = match app.place()? {
+        Where::Repo(url) => url,
+        Where::Coordinator(url) => {
+            let spec = TaskSpec::Mirror(args.spec().map_err(|flags| configured_there(&flags))?);
+            return maintenance::start(app, &app.remote(url)?, &spec, args.to.detach).await;
+        }
+    };
+    maintenance::refuse_detach(args.to.detach)?;
+    let source = app.store(url, None).await??;
     let target = crate::store::create_to(&args.to.to, args.to.limit_upload, &app.env);
     let target = app.or_cancel(target).await??;
     let request = MirrorRequest {
         delete: args.delete,
-        delete_share_max: args.max_share,
+        delete_share_max: args.max_share.unwrap_or(SHARE_PERCENT_MAX),
         compare_bytes: args.compare_bytes,
         memory_bytes_max: args.to.memory_bytes(),
     };

@@ -1,17 +1,21 @@
 //! `key` and `domain`: who may open what.
 
+mod through;
+
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
+use repository::env::Timestamp;
 use repository::error::Context as _;
 use repository::keys::stored::Changed;
 use repository::keys::{Access, Credential};
+use repository::ops::forget::Because;
 use repository::ops::init::InitOptions;
-use repository::ops::keys::{self, NewCredential};
-use repository::ops::{Repository, domains};
+use repository::ops::keys::{self, KeyList, NewCredential};
+use repository::ops::{Repository, domains, noted};
 use repository::store::Store;
 use repository::{Error, ErrorKind};
 use serde::Serialize;
@@ -30,7 +34,7 @@ const EXPORT_BYTES_MAX: u64 = 4 << 20;
 fn url(app: &App) -> Result<&str> {
     match app.place()? {
         Where::Repo(url) => Ok(url),
-        Where::Coordinator(_) => Err(usage("keys are changed on the store itself: pass --repo URL")),
+        Where::Coordinator(_) => Err(usage("this command works on the store itself: pass --repo URL")),
     }
 }
 
@@ -44,11 +48,15 @@ async fn open_store(app: &App) -> Result<Arc<dyn Store>> {
 }
 
 pub(super) async fn key(app: &App, command: KeyCommand) -> Result<Exit> {
+    let is_of_a_file = matches!(command, KeyCommand::Generate { .. } | KeyCommand::Recipient);
+    if !is_of_a_file && let Where::Coordinator(url) = app.place()? {
+        return through::key(app, &app.remote(url)?, command).await;
+    }
     match command {
         KeyCommand::List => list(app).await,
         KeyCommand::Add(args) => add(app, args).await,
-        KeyCommand::Remove { which } => remove(app, &which).await,
-        KeyCommand::Rotate => rotate(app).await,
+        KeyCommand::Remove { which, reason } => remove(app, &which, reason).await,
+        KeyCommand::Rotate { reason } => rotate(app, reason).await,
         KeyCommand::Export { out, with, bare } => export(app, out, with, bare).await,
         KeyCommand::Import { file, replace } => import(app, &file, replace).await,
         KeyCommand::Generate { file } => generate(app, &file),
@@ -94,25 +102,33 @@ struct KeyListRecord {
     credentials: Vec<CredentialRecord>,
 }
 
+impl From<&KeyList> for KeyListRecord {
+    fn from(list: &KeyList) -> Self {
+        let credentials = list.credentials.iter();
+        Self {
+            domain: list.domain.to_string(),
+            version: list.version,
+            epoch: list.epoch,
+            copies: list.copies,
+            credentials: credentials.map(|a| CredentialRecord::new(a, list.own == Some(a.id))).collect(),
+        }
+    }
+}
+
 async fn list(app: &App) -> Result<Exit> {
     let repo = open(app).await?;
     let list = app.or_cancel(keys::list(&repo)).await??;
-    let record = KeyListRecord {
-        domain: repo.keys.domain().to_string(),
-        version: list.version,
-        epoch: list.epoch,
-        copies: list.copies,
-        credentials: list
-            .credentials
-            .iter()
-            .map(|a| CredentialRecord::new(a, list.own == Some(a.id)))
-            .collect(),
-    };
-    output::print(app.format(), &record, |r| {
-        let rows = r.credentials.iter().zip(&list.credentials).map(|(c, access)| {
+    let added: Vec<Timestamp> = list.credentials.iter().map(|a| a.added).collect();
+    print_list(app, &KeyListRecord::from(&list), &added)
+}
+
+/// Prints who may open the domain, and when each was added.
+fn print_list(app: &App, record: &KeyListRecord, added: &[Timestamp]) -> Result<Exit> {
+    output::print(app.format(), record, |r| {
+        let rows = r.credentials.iter().zip(added).map(|(c, added)| {
             let mark = if c.in_use { "in use" } else { "" };
-            let added = local_time(access.added);
-            vec![c.id.clone(), c.kind.clone(), c.role.clone(), added, tame(&c.label), mark.to_owned()]
+            let added = local_time(*added);
+            vec![tame(&c.id), tame(&c.kind), tame(&c.role), added, tame(&c.label), mark.to_owned()]
         });
         let table = output::table(&["ID", "KIND", "ROLE", "ADDED", "LABEL", ""], rows);
         let copies = match r.copies {
@@ -134,10 +150,10 @@ struct ChangedRecord {
     leftovers: usize,
 }
 
-fn print_changed(app: &App, what: &str, id: Option<&Access>, changed: Changed, text: &str) -> Result<Exit> {
+fn print_changed(app: &App, what: &str, id: Option<String>, changed: Changed, text: &str) -> Result<Exit> {
     let record = ChangedRecord {
         what: what.to_owned(),
-        id: id.map(|a| a.id.to_string()),
+        id,
         version: changed.version,
         epoch: changed.epoch,
         leftovers: changed.leftovers,
@@ -172,7 +188,8 @@ async fn add(app: &App, args: KeyAddArgs) -> Result<Exit> {
             (NewCredential::Held(credential), made)
         }
     };
-    let (access, changed) = app.or_cancel(keys::add(&repo, new, args.role.into(), &args.label)).await??;
+    let (access, changed) =
+        app.or_cancel(keys::add(&repo, new, args.role.into(), &args.label, &author(args.reason))).await??;
     if let Some(path) = made {
         logs::say(&format!("made the key file {}", path.display()));
     }
@@ -183,28 +200,42 @@ async fn add(app: &App, args: KeyAddArgs) -> Result<Exit> {
         repo.keys.domain(),
         access.role
     );
-    print_changed(app, "add", Some(&access), changed, &text)
+    print_changed(app, "add", Some(access.id.to_string()), changed, &text)
 }
 
-async fn remove(app: &App, which: &str) -> Result<Exit> {
+async fn remove(app: &App, which: &str, reason: String) -> Result<Exit> {
     let repo = open(app).await?;
     let list = app.or_cancel(keys::list(&repo)).await??;
     let access = keys::find(&list.credentials, which)?;
-    let changed = app.or_cancel(keys::remove(&repo, access.id)).await??;
+    let changed = app.or_cancel(keys::remove(&repo, access.id, &author(reason))).await??;
+    let domain = repo.keys.domain().as_str();
+    print_removed(app, (&access.kind.to_string(), &access.id.to_string()), domain, changed)
+}
+
+fn print_removed(app: &App, (kind, id): (&str, &str), domain: &str, changed: Changed) -> Result<Exit> {
     let text = format!(
         "{} {} opens domain {} no more\n\
          whoever held it may have kept the keys: `holdfast key rotate` protects what is written from now on;\n\
          for what is stored already, `holdfast gc --reencrypt-below EPOCH` seals it again afterwards\n",
-        access.kind,
-        access.id,
-        repo.keys.domain()
+        tame(kind),
+        tame(id),
+        tame(domain)
     );
-    print_changed(app, "remove", Some(&access), changed, &text)
+    print_changed(app, "remove", Some(id.to_owned()), changed, &text)
 }
 
-async fn rotate(app: &App) -> Result<Exit> {
+/// Who did it, for the audit.
+fn author(reason: String) -> String {
+    noted::author(&Because { by: keys::COMMAND.to_owned(), why: reason })
+}
+
+async fn rotate(app: &App, reason: String) -> Result<Exit> {
     let repo = open(app).await?;
-    let changed = app.or_cancel(keys::rotate(&repo)).await??;
+    let changed = app.or_cancel(keys::rotate(&repo, &author(reason))).await??;
+    print_rotated(app, changed)
+}
+
+fn print_rotated(app: &App, changed: Changed) -> Result<Exit> {
     let text = format!(
         "epoch {} has begun: backups that begin from now on are sealed under it; exports made before lack it\n",
         changed.epoch

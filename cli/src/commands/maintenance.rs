@@ -30,6 +30,8 @@ const LOOKED_THROUGH: u32 = 1000;
 struct TaskRecord {
     task: String,
     kind: &'static str,
+    /// Of copies and mirrors, the destination.
+    to: Option<String>,
     /// `queued`, `running`, `done`, `failed`, `cancelled`.
     state: &'static str,
     by: String,
@@ -52,6 +54,7 @@ struct TaskRecord {
 #[derive(Debug, Serialize)]
 struct PlanRecord {
     kind: String,
+    to: Option<String>,
     schedule: Option<String>,
     window: Option<String>,
     next: Option<String>,
@@ -152,7 +155,8 @@ fn record(task: v1::MaintenanceTask) -> Result<(TaskRecord, TaskResult)> {
         RunState::Failed => "failed",
         RunState::Cancelled => "cancelled",
     };
-    let kind = task_spec_from_wire(task.spec)?.kind().name();
+    let spec = task_spec_from_wire(task.spec)?;
+    let kind = spec.kind().name();
     let moment = |nanos: i64| (nanos != 0).then(|| time(Timestamp(nanos)));
     let result = task.result.map(task_result_from_wire).unwrap_or_default();
     let counts = result.counts.iter().map(|(name, n)| (name.clone(), Value::from(*n)));
@@ -161,6 +165,7 @@ fn record(task: v1::MaintenanceTask) -> Result<(TaskRecord, TaskResult)> {
     let record = TaskRecord {
         task: id.to_string(),
         kind,
+        to: spec.destination().map(str::to_owned),
         state,
         by: task.by,
         reason: task.reason,
@@ -184,7 +189,13 @@ fn short(id: TaskId) -> String {
 
 /// One task for people: how it ended, then its figures that are not 0.
 fn text(r: &TaskRecord) -> String {
-    let mut out = format!("{} {} (task {}, by {})\n", r.kind, end(r), &r.task[..ID_DIGITS], tame(&r.by));
+    let mut out = format!(
+        "{} {} (task {}, by {})\n",
+        titled(r.kind, r.to.as_deref()),
+        end(r),
+        &r.task[..ID_DIGITS],
+        tame(&r.by)
+    );
     for (what, text) in
         [("reason", Some(&r.reason)), ("note", Some(&r.note)), ("failure", r.failure.as_ref())]
     {
@@ -195,7 +206,9 @@ fn text(r: &TaskRecord) -> String {
     for (name, value) in &r.report {
         let shown = match value {
             Value::Number(n) if n.as_u64() == Some(0) => continue,
-            Value::Number(n) if name.ends_with("bytes") => size(n.as_u64().unwrap_or(0)),
+            Value::Number(n) if name.ends_with("bytes") || name.starts_with("bytes_") => {
+                size(n.as_u64().unwrap_or(0))
+            }
             Value::Array(list) if list.is_empty() => continue,
             Value::Array(list) => {
                 list.iter().filter_map(Value::as_str).map(tame).collect::<Vec<_>>().join(", ")
@@ -208,6 +221,11 @@ fn text(r: &TaskRecord) -> String {
         out += &format!("  PROBLEMS: {}\n", r.problems);
     }
     out
+}
+
+/// A kind of task, and the destination that it has to do with.
+fn titled(kind: &str, to: Option<&str>) -> String {
+    to.map_or_else(|| tame(kind), |to| format!("{} to {}", tame(kind), tame(to)))
 }
 
 /// How far it is, in a word or two.
@@ -275,6 +293,7 @@ async fn list(app: &App, remote: &Remote, last: u32) -> Result<Exit> {
         .into_iter()
         .map(|p| PlanRecord {
             kind: p.kind,
+            to: some(p.to),
             schedule: some(p.schedule),
             window: some(p.window),
             next: (p.next_unix_nanos != 0).then(|| time(Timestamp(p.next_unix_nanos))),
@@ -289,7 +308,7 @@ async fn list(app: &App, remote: &Remote, last: u32) -> Result<Exit> {
         rows.push(vec![
             record.task[..ID_DIGITS].to_owned(),
             queued,
-            record.kind.to_owned(),
+            titled(record.kind, record.to.as_deref()),
             end(&record),
             tame(&record.by),
             tame(record.failure.as_ref().unwrap_or(&record.note)),
@@ -313,5 +332,6 @@ fn plan_row(p: &v1::MaintenancePlan) -> Vec<String> {
         nanos => local_time(Timestamp(nanos)),
     };
     let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { tame(text) };
-    vec![tame(&p.kind), or_dash(&p.schedule), or_dash(&p.window), next]
+    let to = Some(p.to.as_str()).filter(|to| !to.is_empty());
+    vec![titled(&p.kind, to), or_dash(&p.schedule), or_dash(&p.window), next]
 }

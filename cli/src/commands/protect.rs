@@ -1,10 +1,12 @@
 //! `lock` and `policy`: what protects a bucket from those who use it.
 
 use anyhow::Result;
+use proto::task::TaskSpec;
 use repository::ops::lock::{self, LockReport, LockRequest};
 use repository::ops::policy::{PolicyRequest, Role, s3_policy};
 use serde::Serialize;
 
+use super::maintenance;
 use crate::app::{App, Where};
 use crate::args::{LockArgs, OutputFormat, PolicyArgs, UserArg};
 use crate::escape::escape;
@@ -43,8 +45,17 @@ impl From<&LockReport> for LockRecord {
 }
 
 pub(super) async fn lock(app: &App, args: &LockArgs) -> Result<Exit> {
-    let repo = app.open(url(app)?, 0, None).await?;
-    let request = LockRequest { seconds: u64::from(args.days) * 24 * 3600, dry_run: args.dry_run };
+    let url = match app.place()? {
+        Where::Repo(url) => url,
+        Where::Coordinator(url) => {
+            return maintenance::start(app, &app.remote(url)?, &TaskSpec::Lock(args.spec()), args.detach)
+                .await;
+        }
+    };
+    maintenance::refuse_detach(args.detach)?;
+    let days = args.days.ok_or_else(|| usage("for how long? pass --days N"))?;
+    let repo = app.open(url, 0, None).await?;
+    let request = LockRequest { seconds: u64::from(days) * 24 * 3600, dry_run: args.dry_run };
     let task = app.task();
     let done = app.or_cancel(lock::extend(&repo, request, &task)).await??;
     output::print(app.format(), &LockRecord::from(&done), |r| {

@@ -189,6 +189,27 @@ impl Remote {
         Ok(None)
     }
 
+    /// Who may open the domain.
+    pub(crate) async fn list_keys(&self) -> Result<v1::KeyList> {
+        let answer = self.maintenance.clone().list_keys(timed(v1::ListKeysRequest {})).await;
+        Ok(answer.map_err(wrong)?.into_inner())
+    }
+
+    /// Lets the owner of a public key in.
+    pub(crate) async fn add_key(&self, request: v1::AddKeyRequest) -> Result<v1::KeysChanged> {
+        Ok(self.maintenance.clone().add_key(timed(request)).await.map_err(wrong)?.into_inner())
+    }
+
+    /// Takes a credential out.
+    pub(crate) async fn remove_key(&self, request: v1::RemoveKeyRequest) -> Result<v1::KeysChanged> {
+        Ok(self.maintenance.clone().remove_key(timed(request)).await.map_err(wrong)?.into_inner())
+    }
+
+    /// Begins a new epoch.
+    pub(crate) async fn rotate_keys(&self, request: v1::RotateKeysRequest) -> Result<v1::KeysChanged> {
+        Ok(self.maintenance.clone().rotate_keys(timed(request)).await.map_err(wrong)?.into_inner())
+    }
+
     /// The audit, oldest first, and records that can't be read.
     pub(crate) async fn audit(&self, filter: &Filter) -> Result<(Vec<Record>, Vec<Error>)> {
         let request = v1::ListAuditRequest {

@@ -10,7 +10,10 @@ use serde::Deserialize;
 use service::config::DomainKey;
 use service::repo::Settings;
 
-use super::{ConfigLayer, MaintenanceLayer, RetentionLayer, ScheduleLayer, maintenance, rules};
+use super::{
+    ConfigLayer, DestinationLayer, MaintenanceLayer, RetentionLayer, ScheduleLayer, destinations,
+    maintenance, rules,
+};
 use crate::maintenance::Maintenance;
 use crate::schedule::Rule;
 
@@ -32,6 +35,8 @@ pub struct DomainLayer {
     pub retention: Option<Vec<RetentionLayer>>,
     /// What runs by itself in it: all of it, nothing is mixed with the top level's.
     pub maintenance: Option<MaintenanceLayer>,
+    /// Where its copies go, and mirrors of the repository: like keys never taken over.
+    pub destinations: Option<Vec<DestinationLayer>>,
     /// This coordinator runs its maintenance.
     pub leader: Option<bool>,
 }
@@ -82,6 +87,9 @@ impl ConfigLayer {
         let state_dir = self.state_dir.clone().unwrap_or_default();
         let only = self.own_of(&DomainLayer::default(), (&state_dir, zone), wrong);
         let Some(list) = &self.domains else { return vec![only] };
+        if self.destinations.is_some() {
+            wrong.push("destinations: with a list of domains, each domain has its own".to_owned());
+        }
         let mut all = Vec::with_capacity(list.len());
         for domain in list {
             let mut found = Vec::new();
@@ -113,11 +121,19 @@ impl ConfigLayer {
         wrong: &mut Vec<String>,
     ) -> Own {
         let schedules = domain.schedules.as_ref().or(self.schedules.as_ref());
-        let maintenance = maintenance::maintenance(
+        let mut maintenance = maintenance::maintenance(
             domain.maintenance.clone().or_else(|| self.maintenance.clone()),
             domain.retention.as_deref().or(self.retention.as_deref()),
             domain.leader.or(self.leader),
             (state_dir, zone),
+            wrong,
+        );
+        // Of the only domain they stand at the top.
+        let only = || self.destinations.as_ref().filter(|_| self.domains.is_none());
+        maintenance.destinations = destinations::destinations(
+            domain.destinations.as_ref().or_else(only).map_or(&[], Vec::as_slice),
+            zone,
+            (self.cache_dir.as_deref(), self.cpu_threads.unwrap_or(0)),
             wrong,
         );
         Own {

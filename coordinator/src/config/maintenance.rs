@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
 use jiff::tz::TimeZone;
-use proto::convert::{AGE_SECONDS_MAX, TAG_BYTES_MAX, TAGS_MAX, VOLUMES_MAX, check_name};
+use proto::convert::{AGE_SECONDS_MAX, LOCK_DAYS_MAX, TAG_BYTES_MAX, TAGS_MAX, VOLUMES_MAX, check_name};
 use repository::retention::Rules;
 use serde::Deserialize;
 
 use crate::maintenance::retention::SHARE_PERCENT_MAX;
+use crate::maintenance::settings::DAY_SECONDS;
 use crate::maintenance::{Maintenance, RetentionRule, Timing, When};
 
 /// What to keep of which volumes. Without any rule, everything.
@@ -51,6 +52,8 @@ pub struct MaintenanceLayer {
     pub scrub: TaskLayer,
     /// Restores and compares.
     pub restore_test: TaskLayer,
+    /// Extends locks.
+    pub lock: TaskLayer,
 }
 
 /// One kind of task. At most one of `cron` and `every_seconds`; the budgets that the kind has.
@@ -77,6 +80,8 @@ pub struct TaskLayer {
     pub volumes_max: Option<u32>,
     /// Folder to restore into.
     pub scratch_dir: Option<PathBuf>,
+    /// For how long to lock.
+    pub days: Option<u32>,
 }
 
 /// Longest interval.
@@ -109,6 +114,15 @@ pub(super) fn maintenance(
     kind("scrub", &layer.scrub, &mut out.scrub.timing, &["bytes_max"]);
     let test = ["bytes_max", "volumes_max", "scratch_dir"];
     kind("restore_test", &layer.restore_test, &mut out.restore_test.timing, &test);
+    if layer.lock.days.is_some() {
+        // As often as GC: what a day brought is locked the same day.
+        out.lock.timing.when = When::Every { seconds: DAY_SECONDS };
+    }
+    kind("lock", &layer.lock, &mut out.lock.timing, &["days"]);
+    out.lock.days = layer.lock.days;
+    if layer.lock.days.is_none() && !matches!(out.lock.timing.when, When::Never) {
+        wrong.push("maintenance.lock.days is missing: for how long?".to_owned());
+    }
     let set = |to: &mut u64, value: Option<u64>| *to = value.unwrap_or(*to);
     set(&mut out.gc.bytes_max, layer.gc.bytes_max);
     set(&mut out.gc.requests_max, layer.gc.requests_max);
@@ -123,7 +137,8 @@ pub(super) fn maintenance(
 }
 
 impl TaskLayer {
-    fn timing(&self, timing: &mut Timing, wrong: &mut Vec<String>) {
+    /// When, as configured; `timing` has what counts unless it is.
+    pub(super) fn timing(&self, timing: &mut Timing, wrong: &mut Vec<String>) {
         match (&self.cron, self.every_seconds) {
             (Some(_), Some(_)) => wrong.push("cron and every_seconds exclude each other".to_owned()),
             (Some(text), None) => match croner::Cron::from_str(text) {
@@ -158,6 +173,7 @@ impl TaskLayer {
             ("fence_after_seconds", self.fence_after_seconds.map(|n| n == 0 || n > AGE_SECONDS_MAX)),
             ("wait_seconds", self.wait_seconds.map(|n| n > EVERY_SECONDS_MAX)),
             ("volumes_max", self.volumes_max.map(|n| n == 0 || n as usize > VOLUMES_MAX)),
+            ("days", self.days.map(|n| n == 0 || n > LOCK_DAYS_MAX)),
             ("scratch_dir", self.scratch_dir.as_ref().map(|d| !d.is_absolute())),
         ];
         for (name, out_of_range) in given {

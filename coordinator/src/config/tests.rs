@@ -163,6 +163,44 @@ fn wrong_maintenance_is_refused_by_name() {
 }
 
 #[test]
+fn destinations_are_copies_with_a_key_and_mirrors_without() {
+    let yaml = "destinations:\n\
+        - {name: offsite, url: 's3://b/p', key_file: /k2, domain: d2, credentials_file: /c, newest: 3, window: '01:00-05:00'}\n\
+        - {name: twin, url: /twin, delete: true, share_percent_max: 5, enabled: false}\nmaintenance: {lock: {days: 30}}\n";
+    let all = validate(&format!("{BASE}{yaml}")).unwrap().domains.remove(0).maintenance;
+    let [offsite, twin] = &all.destinations[..] else { panic!("{all:?}") };
+    let copies = offsite.copies().unwrap();
+    assert_eq!((copies.repository.domain.as_str(), copies.newest, copies.zstd_level), ("d2", Some(3), 2));
+    assert_eq!(offsite.timing.describe(), "every 86400 s");
+    assert!(offsite.timing.window.is_some() && offsite.mirror().is_err());
+    let mirror = twin.mirror().unwrap();
+    assert_eq!((mirror.delete, mirror.share_percent_max, mirror.compare_bytes), (true, 5, false));
+    assert_eq!(
+        (twin.timing.describe().as_str(), all.timing(TaskKind::Lock).describe()),
+        ("", "every 86400 s".into())
+    );
+    assert_eq!(all.timing(twin.slot()).describe(), "");
+    assert_eq!(all.lock.days, Some(30));
+    let one = |more: &str, why: &[&str]| refused(&format!("destinations: [{{{more}}}]\n"), why);
+    one("url: /x", &["destination \"\"", "name"]);
+    one("name: a", &["destination \"a\": url is missing"]);
+    one("name: a, url: /x, newest: 3", &["newest is for copies", "key_file"]);
+    one("name: a, url: /x, key_file: /k, delete: true", &["delete is for mirrors"]);
+    one("name: a, url: /x, key_file: /k, passphrase_file: /p", &["exclude each other"]);
+    one("name: a, url: /x, key_file: /k, domain: Not/Good", &["domain"]);
+    one("name: a, url: /x, key_file: /k, zstd_level: 20", &["zstd_level"]);
+    one("name: a, url: /x, cron: x", &["destination \"a\": cron"]);
+    one("name: a, url: /x, memory_bytes_max: 1", &["memory_bytes_max"]);
+    one("name: a, url: /x, secret: 1", &["secret"]);
+    one("name: a, url: /x}, {name: a, url: /y", &["configured twice"]);
+    refused("maintenance: {lock: {every_seconds: 5}}\n", &["maintenance.lock.days is missing"]);
+    refused("maintenance: {lock: {days: 0}}\n", &["maintenance.lock.days is out of range"]);
+    let two = "domains: [{name: default, key_file: /k}]\ndestinations: [{name: a, url: /x}]\n";
+    let e = validate(&format!("repo: file:///r\nstate_dir: /s\n{two}")).unwrap_err().to_string();
+    assert!(e.contains("each domain has its own"), "{e}");
+}
+
+#[test]
 fn every_setting_is_in_the_documentation() {
     let document = include_str!("../../../docs/servers.md");
     let part = |from: &str| {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use proto::task::{TaskId, TaskKind};
+use proto::task::TaskId;
 use repository::env::Timestamp;
 use repository::ids::Sid;
 use repository::manifest::record::{Registration, SessionKind};
@@ -11,7 +11,7 @@ use repository::ops::Task;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::jobs;
-use crate::maintenance::{Leader, Maintenance, Record};
+use crate::maintenance::{Leader, Maintenance, Record, Slot};
 
 /// What keeps maintenance going.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct Keeper {
 #[derive(Clone, Debug)]
 pub(crate) struct Running {
     pub(crate) id: TaskId,
-    pub(crate) kind: TaskKind,
+    pub(crate) slot: Slot,
     /// Nobody asked for it: it keeps to its window.
     pub(crate) scheduled: bool,
     pub(crate) task: Task,
@@ -127,7 +127,7 @@ impl Running {
     pub(super) fn new(record: &Record) -> Self {
         Self {
             id: record.id,
-            kind: record.spec.kind(),
+            slot: Slot::of(&record.spec),
             scheduled: record.is_scheduled(),
             task: Task::default(),
             note: Arc::default(),

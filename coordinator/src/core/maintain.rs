@@ -6,7 +6,10 @@ use std::time::Duration;
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _, stream};
-use proto::task::{GcSpec, RestoreTestSpec, ScrubSpec, TaskId, TaskKind, TaskResult, TaskSpec};
+use proto::task::{
+    CopySpec, GcSpec, LockSpec, MirrorSpec, RestoreTestSpec, ScrubSpec, TaskId, TaskKind, TaskResult,
+    TaskSpec,
+};
 use repository::env::Timestamp;
 use repository::monitor::Figures;
 use repository::{Error, ErrorKind, Result};
@@ -18,9 +21,9 @@ use super::keeper::{Running, Stop, TaskView};
 use crate::db::tasks::Queued;
 use crate::jobs::State;
 use crate::limits::STOP_SECONDS;
-use crate::maintenance::Record;
 use crate::maintenance::plan::Last;
 use crate::maintenance::record::{Event, SCHEDULE};
+use crate::maintenance::{Record, Slot, destination};
 
 /// Schedules and windows are looked at this often; tasks that come are begun at once.
 const TICK: Duration = Duration::from_secs(1);
@@ -28,7 +31,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// What is known of a kind's schedule.
 #[derive(Clone, Debug)]
 pub(crate) struct Planned {
-    pub(crate) kind: TaskKind,
+    pub(crate) slot: Slot,
     pub(crate) schedule: String,
     pub(crate) window: String,
     pub(crate) next: Option<Timestamp>,
@@ -40,6 +43,7 @@ impl Core {
     pub(crate) async fn start_task(&self, spec: TaskSpec, by: &str, reason: &str) -> Result<(TaskId, bool)> {
         let refuse = |what: String| Error::new(ErrorKind::Refused, what);
         self.keeper.leader.leads().map_err(refuse)?;
+        destination::check(&self.keeper.settings.destinations, &spec)?;
         let id = TaskId::new(&self.env);
         let record = Record::new(id, spec, by.to_owned(), reason.to_owned(), self.env.now());
         match self.db.put_task(record.clone()).await? {
@@ -51,7 +55,7 @@ impl Core {
             }
             Queued::Exists(other) if other.spec == record.spec => Ok((other.id, true)),
             Queued::Exists(other) => {
-                let (kind, state) = (record.spec.kind().name(), other.state.name());
+                let (kind, state) = (Slot::of(&record.spec), other.state.name());
                 let what =
                     format!("a {kind} with other options is {state} (task {}); cancel it first", other.id);
                 Err(refuse(what))
@@ -140,6 +144,11 @@ impl Core {
 
     /// What was running when the coordinator ended waits again; how each kind last ended is told to the metrics.
     async fn recover_tasks(&self) -> Result<()> {
+        for slot in self.keeper.settings.slots() {
+            if let Some(to) = &slot.to {
+                self.metrics.maintenance.know_destination(slot.kind, to);
+            }
+        }
         for record in self.db.last_tasks().await? {
             self.metrics.maintenance.recall(&record);
         }
@@ -160,7 +169,7 @@ impl Core {
         if let Some(running) = self.keeper.running() {
             if !leads {
                 running.stop(Stop::Interrupted);
-            } else if running.scheduled && self.keeper.settings.timing(running.kind).has_closed(now) {
+            } else if running.scheduled && self.keeper.settings.timing(running.slot.clone()).has_closed(now) {
                 running.stop(Stop::Window);
             }
             return Ok(None);
@@ -185,7 +194,7 @@ impl Core {
 
     /// A task of the schedule that was interrupted keeps to its window, too.
     fn may_begin(&self, record: &Record, now: Timestamp) -> bool {
-        let closed = || self.keeper.settings.timing(record.spec.kind()).has_closed(now);
+        let closed = || self.keeper.settings.timing(Slot::of(&record.spec)).has_closed(now);
         record.state == State::Queued && !(record.is_scheduled() && closed())
     }
 
@@ -194,11 +203,11 @@ impl Core {
         if self.snapshots().read.is_none() {
             return Ok(());
         }
-        for kind in TaskKind::ALL {
-            let timing = self.keeper.settings.timing(kind);
-            let (last, begun) = self.last_and_begun(kind).await?;
+        for slot in self.keeper.settings.slots() {
+            let timing = self.keeper.settings.timing(slot.clone());
+            let (last, begun) = self.last_and_begun(&slot).await?;
             if timing.is_due(last, begun, now)
-                && let Some(spec) = scheduled(kind)
+                && let Some(spec) = scheduled(slot)
             {
                 self.start_task_of_schedule(spec, now).await?;
             }
@@ -207,38 +216,40 @@ impl Core {
     }
 
     async fn start_task_of_schedule(&self, spec: TaskSpec, now: Timestamp) -> Result<()> {
-        let kind = spec.kind().name();
+        let kind = Slot::of(&spec);
         let record = Record::new(TaskId::new(&self.env), spec, SCHEDULE.to_owned(), String::new(), now);
         let id = record.id;
         // One that somebody asked for meanwhile does as well.
         if self.db.put_task(record).await? == Queued::New {
-            tracing::info!(task = %id, kind, by = SCHEDULE, "maintenance queued");
+            tracing::info!(task = %id, %kind, by = SCHEDULE, "maintenance queued");
             self.keeper.changed();
         }
         Ok(())
     }
 
-    async fn last_and_begun(&self, kind: TaskKind) -> Result<(Option<Last>, Timestamp)> {
+    async fn last_and_begun(&self, slot: &Slot) -> Result<(Option<Last>, Timestamp)> {
         let begun = match self.keeper.begun.get() {
             Some(begun) => begun,
             None => {
-                let begun = self.db.schedules_begun(self.env.now()).await?;
+                let slots = self.keeper.settings.slots().iter().map(Slot::to_string).collect();
+                let begun = self.db.schedules_begun(slots, self.env.now()).await?;
                 self.keeper.begun.get_or_init(|| begun)
             }
         };
-        let begun = begun.iter().find(|(name, _)| name == kind.name()).map_or(self.started, |(_, at)| *at);
-        let last = self.db.last_tasks().await?.into_iter().find(|r| r.spec.kind() == kind);
+        let name = slot.to_string();
+        let begun = begun.iter().find(|(n, _)| *n == name).map_or(self.started, |(_, at)| *at);
+        let last = self.db.last_tasks().await?.into_iter().find(|r| Slot::of(&r.spec) == *slot);
         Ok((last.and_then(|r| r.as_last()), begun))
     }
 
     /// What runs when.
     pub(crate) async fn planned(&self) -> Result<Vec<Planned>> {
         let mut out = Vec::new();
-        for kind in TaskKind::ALL {
-            let timing = self.keeper.settings.timing(kind);
-            let (last, begun) = self.last_and_begun(kind).await?;
+        for slot in self.keeper.settings.slots() {
+            let timing = self.keeper.settings.timing(slot.clone());
+            let (last, begun) = self.last_and_begun(&slot).await?;
             out.push(Planned {
-                kind,
+                slot,
                 schedule: timing.describe(),
                 window: timing.window.map(|w| w.to_string()).unwrap_or_default(),
                 next: timing.next(last, begun),
@@ -286,12 +297,15 @@ fn end_of(done: Result<TaskResult>, stop: Option<Stop>, figures: Figures) -> Eve
 }
 
 /// What the schedule asks for: all as configured.
-fn scheduled(kind: TaskKind) -> Option<TaskSpec> {
-    match kind {
+fn scheduled(slot: Slot) -> Option<TaskSpec> {
+    match slot.kind {
         TaskKind::Forget => Some(TaskSpec::Forget),
         TaskKind::Gc => Some(TaskSpec::Gc(GcSpec::default())),
         TaskKind::Scrub => Some(TaskSpec::Scrub(ScrubSpec::default())),
         TaskKind::RestoreTest => Some(TaskSpec::RestoreTest(RestoreTestSpec::default())),
+        TaskKind::Lock => Some(TaskSpec::Lock(LockSpec::default())),
+        TaskKind::Copy => Some(TaskSpec::Copy(CopySpec { to: slot.to?, ..CopySpec::default() })),
+        TaskKind::Mirror => Some(TaskSpec::Mirror(MirrorSpec { to: slot.to?, ..MirrorSpec::default() })),
         TaskKind::Verify | TaskKind::Repair => None,
     }
 }

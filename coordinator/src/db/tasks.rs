@@ -1,7 +1,7 @@
 //! Maintenance tasks: those that wait or run, and the log of those that ended.
 
 use proto::convert::{decode_task_result, decode_task_spec, encode_task_result, encode_task_spec};
-use proto::task::{TaskId, TaskKind};
+use proto::task::TaskId;
 use repository::Result;
 use repository::env::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
@@ -10,8 +10,8 @@ use super::Db;
 use super::rows::{self, Work};
 use crate::jobs::State;
 use crate::limits::TASKS_KEPT_MAX;
-use crate::maintenance::Record;
 use crate::maintenance::record::Event;
+use crate::maintenance::{Record, Slot};
 
 const COLUMNS: &str =
     "id, spec, state, asked_by, reason, attempts, cancel_requested, queued, started, finished, result";
@@ -22,16 +22,16 @@ const ACTIVE: &str = "state IN ('queued', 'running')";
 pub(crate) enum Queued {
     /// It is queued now.
     New,
-    /// One of the same kind has not ended yet.
+    /// One of the same slot has not ended yet.
     Exists(Box<Record>),
 }
 
 impl Db {
-    /// Queues a task, unless one of its kind has not ended yet.
+    /// Queues a task, unless one of its slot has not ended yet.
     pub(crate) async fn put_task(&self, record: Record) -> Result<Queued> {
         self.call("queue a task", move |t| {
             let sql = format!("SELECT {COLUMNS} FROM tasks WHERE kind = ?1 AND {ACTIVE} LIMIT 1");
-            let found = t.query_row(&sql, [record.spec.kind().name()], Record::parse).optional()?;
+            let found = t.query_row(&sql, [Slot::of(&record.spec).to_string()], Record::parse).optional()?;
             if let Some(found) = found {
                 return Ok(Queued::Exists(Box::new(found)));
             }
@@ -81,20 +81,25 @@ impl Db {
         self.call("list the last tasks", |t| {
             // SQLite takes the other columns from the row that has the maximum.
             let sql = format!(
-                "SELECT {COLUMNS}, max(finished) FROM tasks WHERE finished IS NOT NULL AND told = 0 GROUP BY kind"
+                "SELECT {COLUMNS}, max(finished) FROM tasks WHERE finished IS NOT NULL AND told = 0 GROUP BY kind
+                 ORDER BY max(finished)"
             );
             rows::select(t, &sql, [])
         })
         .await
     }
 
-    /// When the coordinator first knew of each kind's schedule; now, for those that are new.
-    pub(crate) async fn schedules_begun(&self, now: Timestamp) -> Result<Vec<(String, Timestamp)>> {
+    /// When the coordinator first knew of the schedule of each of these slots; now, for those that are new.
+    pub(crate) async fn schedules_begun(
+        &self,
+        slots: Vec<String>,
+        now: Timestamp,
+    ) -> Result<Vec<(String, Timestamp)>> {
         self.call("note schedules", move |t| {
-            for kind in TaskKind::ALL {
+            for slot in slots {
                 t.execute(
                     "INSERT INTO schedules VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-                    params![kind.name(), now.0],
+                    params![slot, now.0],
                 )?;
             }
             let mut query = t.prepare("SELECT kind, begun FROM schedules")?;
@@ -134,7 +139,7 @@ impl Work for Record {
              finished, result, told) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             params![
                 self.id.0,
-                self.spec.kind().name(),
+                Slot::of(&self.spec).to_string(),
                 encode_task_spec(&self.spec),
                 self.state.name(),
                 self.by,
@@ -145,7 +150,7 @@ impl Work for Record {
                 nanos(self.started),
                 nanos(self.finished),
                 self.result.as_ref().map(encode_task_result),
-                self.spec.is_dry_run(),
+                self.spec.is_beside_schedule(),
             ],
         )
         .map(|_| ())

@@ -84,7 +84,7 @@ impl Record {
         self.by == SCHEDULE
     }
 
-    /// How it ended, for the schedule; `None` if it has not, or only told what it would do.
+    /// How it ended, for the schedule; `None` if it has not, or the schedule does not count it.
     #[must_use]
     pub fn as_last(&self) -> Option<Last> {
         let (Some(finished), Some(result)) = (self.finished, &self.result) else { return None };
@@ -94,7 +94,7 @@ impl Record {
             None if result.complete => End::Whole,
             None => End::More,
         };
-        (!self.spec.is_dry_run()).then_some(Last { queued: self.queued, finished, end })
+        (!self.spec.is_beside_schedule()).then_some(Last { queued: self.queued, finished, end })
     }
 
     /// Lets the event happen. False when it does not apply: then nothing changed.

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use jiff::tz::TimeZone;
 use proto::task::TaskKind;
 
+use super::destination::Destination;
 use super::plan::{Timing, When};
 use super::retention::{RetentionRule, default_rules};
+use super::slot::Slot;
 
 /// Everything about maintenance that is configured.
 #[derive(Clone, Debug)]
@@ -23,6 +25,10 @@ pub struct Maintenance {
     pub scrub: ScrubSettings,
     /// Restoring and comparing.
     pub restore_test: RestoreTestSettings,
+    /// Extending locks.
+    pub lock: LockSettings,
+    /// Where copies and mirrors go.
+    pub destinations: Vec<Destination>,
 }
 
 /// Garbage collection.
@@ -60,6 +66,15 @@ pub struct RestoreTestSettings {
     pub bytes_max: u64,
     /// Folder to restore into; what a test leaves is deleted.
     pub scratch_dir: PathBuf,
+}
+
+/// Extending locks.
+#[derive(Clone, Debug)]
+pub struct LockSettings {
+    /// When.
+    pub timing: Timing,
+    /// What snapshots need stays locked at least half so long from each run on; `None`: nothing is locked by itself.
+    pub days: Option<u32>,
 }
 
 /// Retention is applied, and space given back, once a day.
@@ -104,17 +119,33 @@ impl Maintenance {
                 bytes_max: TEST_BYTES_MAX,
                 scratch_dir: state_dir.join("restore-tests"),
             },
+            lock: LockSettings { timing: Timing::never(), days: None },
+            destinations: Vec::new(),
         }
     }
 
-    /// When tasks of a kind run by themselves.
+    /// All that may have a schedule: every kind; of copies and mirrors, one for each destination.
     #[must_use]
-    pub fn timing(&self, kind: TaskKind) -> Timing {
-        match kind {
+    pub fn slots(&self) -> Vec<Slot> {
+        let alone = |kind: &TaskKind| !matches!(kind, TaskKind::Copy | TaskKind::Mirror);
+        let kinds = TaskKind::ALL.into_iter().filter(alone).map(Slot::from);
+        kinds.chain(self.destinations.iter().map(Destination::slot)).collect()
+    }
+
+    /// When such tasks run by themselves.
+    #[must_use]
+    pub fn timing(&self, slot: impl Into<Slot>) -> Timing {
+        let slot = slot.into();
+        match slot.kind {
             TaskKind::Forget => self.forget.clone(),
             TaskKind::Gc => self.gc.timing.clone(),
             TaskKind::Scrub => self.scrub.timing.clone(),
             TaskKind::RestoreTest => self.restore_test.timing.clone(),
+            TaskKind::Lock => self.lock.timing.clone(),
+            TaskKind::Copy | TaskKind::Mirror => {
+                let own = self.destinations.iter().find(|d| d.slot() == slot);
+                own.map_or_else(Timing::never, |d| d.timing.clone())
+            }
             TaskKind::Verify | TaskKind::Repair => Timing::never(),
         }
     }

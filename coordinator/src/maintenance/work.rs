@@ -1,5 +1,6 @@
 //! What each kind of task does: a few calls of the engine, and figures by name.
 
+mod copies;
 mod heal;
 
 use std::time::Duration;
@@ -31,6 +32,9 @@ impl Core {
             TaskSpec::Scrub(spec) => self.scrub(spec, &because, running).await,
             TaskSpec::RestoreTest(spec) => self.test_restores(spec, &because, running).await,
             TaskSpec::Repair(spec) => self.repair(spec, &because, running).await,
+            TaskSpec::Copy(spec) => self.copy_to(spec, &because, running).await,
+            TaskSpec::Mirror(spec) => self.mirror_to(spec, &because, running).await,
+            TaskSpec::Lock(spec) => self.lock(spec, &because, running).await,
         }
     }
 

@@ -15,6 +15,12 @@ struct KindLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DestinationLabels {
+    kind: &'static str,
+    destination: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndLabels {
     kind: &'static str,
     result: &'static str,
@@ -144,6 +150,44 @@ const FIGURES: &[(TaskKind, &str, Into, &str, &str)] = &[
         "restore_tests_failed",
         "Restore tests of a volume that found something wrong",
     ),
+    (
+        TaskKind::Copy,
+        "copied",
+        Into::Counter,
+        "copy_snapshots",
+        "Snapshots that were copied to a destination",
+    ),
+    (
+        TaskKind::Copy,
+        "failed",
+        Into::Counter,
+        "copy_failed_snapshots",
+        "Snapshots that are damaged and could not be copied to a destination",
+    ),
+    (
+        TaskKind::Copy,
+        "bytes_stored",
+        Into::Counter,
+        "copy_stored_bytes",
+        "Bytes that copies put into stores of destinations",
+    ),
+    (TaskKind::Mirror, "copied", Into::Counter, "mirror_objects", "Objects that were copied to a mirror"),
+    (TaskKind::Mirror, "bytes_copied", Into::Counter, "mirror_bytes", "Bytes that were copied to a mirror"),
+    (
+        TaskKind::Mirror,
+        "deleted",
+        Into::Counter,
+        "mirror_deleted_objects",
+        "Objects that were deleted in a mirror after the source had lost them",
+    ),
+    (
+        TaskKind::Mirror,
+        "different",
+        Into::Gauge,
+        "mirror_different_objects",
+        "Objects that differ between mirror and source, as of the last mirror task",
+    ),
+    (TaskKind::Lock, "extended", Into::Counter, "lock_extended_objects", "Locks that were extended"),
 ];
 
 /// How maintenance goes. Cloning shares it.
@@ -154,6 +198,7 @@ pub struct Maintained {
     finished: Family<EndLabels, Counter>,
     succeeded: Family<KindLabel, Gauge>,
     seconds: Family<KindLabel, Gauge>,
+    destinations: Family<DestinationLabels, Gauge>,
     counters: Vec<Counter>,
     gauges: Vec<Gauge>,
 }
@@ -176,6 +221,9 @@ impl Maintained {
         r.register("maintenance_success_timestamp_seconds", text, self.succeeded.clone());
         let text = "How long the last task of the kind took, queueing not counted";
         r.register("maintenance_seconds", text, self.seconds.clone());
+        let text =
+            "When a copy or mirror to the destination last came to its end without failing; 0 if none has";
+        r.register("destination_success_timestamp_seconds", text, self.destinations.clone());
         for kind in TaskKind::ALL.map(TaskKind::name) {
             drop(self.succeeded.get_or_create(&KindLabel { kind }));
             drop(self.seconds.get_or_create(&KindLabel { kind }));
@@ -189,6 +237,12 @@ impl Maintained {
                 Into::Gauge => r.register(*name, *help, self.gauges[i].clone()),
             }
         }
+    }
+
+    /// A destination that is configured: 0 unless anything came there.
+    pub fn know_destination(&self, kind: TaskKind, name: &str) {
+        let labels = DestinationLabels { kind: kind.name(), destination: name.to_owned() };
+        drop(self.destinations.get_or_create(&labels));
     }
 
     /// A task ended.
@@ -213,6 +267,10 @@ impl Maintained {
             self.seconds.get_or_create(&label).set(finished.seconds() - started.seconds());
             if result.failure.is_none() && result.complete {
                 self.succeeded.get_or_create(&label).set(finished.seconds());
+                if let Some(to) = record.spec.destination().filter(|_| !record.spec.is_beside_schedule()) {
+                    let labels = DestinationLabels { kind: label.kind, destination: to.to_owned() };
+                    self.destinations.get_or_create(&labels).set(finished.seconds());
+                }
             }
         }
         // A task that failed early knows nothing of the repository.

@@ -15,6 +15,7 @@ use crate::gate::Grant;
 use crate::limits::RUNS_LISTED;
 
 mod forget;
+mod keys;
 mod views;
 
 /// Serves maintenance, within the bounds of the clients' service.
@@ -123,6 +124,29 @@ impl Maintenance for MaintenanceService {
         };
         let health = health.await.map(|all| all.iter().map(convert::health_to_wire).collect());
         self.0.list(&core, health, |snapshots| v1::ListHealthResponse { snapshots })
+    }
+
+    async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Out<v1::KeyList> {
+        let (core, _) = take(request)?;
+        answer(keys::list(&core).await)
+    }
+
+    async fn add_key(&self, request: Request<v1::AddKeyRequest>) -> Out<v1::KeysChanged> {
+        let by = caller(&request);
+        let (core, r) = take(request)?;
+        answer(keys::add(&core, r, by).await)
+    }
+
+    async fn remove_key(&self, request: Request<v1::RemoveKeyRequest>) -> Out<v1::KeysChanged> {
+        let by = caller(&request);
+        let (core, r) = take(request)?;
+        answer(keys::remove(&core, r, by).await)
+    }
+
+    async fn rotate_keys(&self, request: Request<v1::RotateKeysRequest>) -> Out<v1::KeysChanged> {
+        let by = caller(&request);
+        let (core, r) = take(request)?;
+        answer(keys::rotate(&core, r, by).await)
     }
 
     async fn list_audit(&self, request: Request<v1::ListAuditRequest>) -> Out<Self::ListAuditStream> {

@@ -73,7 +73,7 @@ pub(crate) struct FakeEngine {
 }
 
 impl FakeEngine {
-    fn note(&self, what: impl Into<String>, because: &Because) {
+    pub(crate) fn note(&self, what: impl Into<String>, because: &Because) {
         self.asked.lock().unwrap().push((what.into(), because.clone()));
     }
 

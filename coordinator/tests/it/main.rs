@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod auth;
+mod copying;
+mod destinations;
 mod domains;
 mod engine;
 mod fakes;

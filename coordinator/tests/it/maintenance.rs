@@ -18,13 +18,13 @@ use tonic::Code;
 use crate::fakes::{FakeEngine, snapshot};
 use crate::harness::{Coordinator, coordinator_config, eventually};
 
-type Client = MaintenanceClient<Connection>;
+pub(crate) type Client = MaintenanceClient<Connection>;
 
-fn client(target: &Target) -> Client {
+pub(crate) fn client(target: &Target) -> Client {
     MaintenanceClient::new(target.connect().unwrap())
 }
 
-fn every(seconds: u64) -> Timing {
+pub(crate) fn every(seconds: u64) -> Timing {
     Timing { when: When::Every { seconds }, ..Timing::never() }
 }
 
@@ -34,7 +34,7 @@ fn gated() -> (Arc<FakeEngine>, Arc<Semaphore>) {
     (Arc::new(FakeEngine { collecting: Some(gate.clone()), ..FakeEngine::default() }), gate)
 }
 
-async fn start(client: &Client, spec: &TaskSpec) -> Result<(TaskId, bool), tonic::Status> {
+pub(crate) async fn start(client: &Client, spec: &TaskSpec) -> Result<(TaskId, bool), tonic::Status> {
     let spec = Some(convert::task_spec_to_wire(spec));
     let request = v1::StartMaintenanceRequest { spec, reason: "a test".into() };
     let started = client.clone().start_maintenance(request).await?.into_inner();
@@ -45,7 +45,7 @@ fn gc() -> TaskSpec {
     TaskSpec::Gc(GcSpec::default())
 }
 
-fn bytes(id: TaskId) -> bytes::Bytes {
+pub(crate) fn bytes(id: TaskId) -> bytes::Bytes {
     id.0.to_vec().into()
 }
 
@@ -54,14 +54,14 @@ async fn get(client: &Client, id: TaskId) -> v1::MaintenanceTask {
     client.clone().get_maintenance(request).await.unwrap().into_inner()
 }
 
-async fn wait(client: &Client, id: TaskId, state: RunState) -> v1::MaintenanceTask {
+pub(crate) async fn wait(client: &Client, id: TaskId, state: RunState) -> v1::MaintenanceTask {
     eventually(&format!("task becomes {state:?}"), async || {
         Some(get(client, id).await).filter(|t| t.state() == state)
     })
     .await
 }
 
-async fn list(client: &Client) -> (Vec<v1::MaintenancePlan>, Vec<v1::MaintenanceTask>) {
+pub(crate) async fn list(client: &Client) -> (Vec<v1::MaintenancePlan>, Vec<v1::MaintenanceTask>) {
     let answers = client.clone().list_maintenance(v1::ListMaintenanceRequest::default()).await;
     let mut answers = answers.unwrap().into_inner();
     let (mut plans, mut tasks) = (Vec::new(), Vec::new());

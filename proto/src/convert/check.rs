@@ -41,12 +41,20 @@ const LISTED_MAX: u32 = 10_000;
 pub const LIST_ITEMS_MAX: usize = 1000;
 /// Longest reason that somebody gives for what they ask for.
 pub const REASON_BYTES_MAX: usize = 1024;
+/// Longest name of a destination of copies and mirrors.
+pub const DESTINATION_BYTES_MAX: usize = 63;
+/// Longest time for which anything is locked: a hundred years.
+pub const LOCK_DAYS_MAX: u32 = 36_500;
 /// Snapshots that one request names.
 const SNAPSHOTS_NAMED_MAX: usize = 10_000;
 /// Longest age: a thousand years. Sums of it with a moment stay far from the end of numbers.
 pub const AGE_SECONDS_MAX: u64 = 1000 * 366 * 24 * 3600;
 /// `latest`, or an id.
 const SPEC_BYTES_MAX: usize = 64;
+/// More snapshots of a volume than anybody keeps.
+const SNAPSHOTS_NEWEST_MAX: i64 = 1_000_000_000;
+/// zstd's largest level that needs no more memory.
+const ZSTD_LEVEL_MAX: i64 = 19;
 const VERSION_BYTES_MAX: usize = 64;
 const ID_BYTES: usize = 16;
 
@@ -120,6 +128,14 @@ fn at_most<T: PartialOrd + std::fmt::Display + Copy>(field: &str, value: T, max:
     if value > max { Err(bad(field, format!("{value}; {max} is allowed"))) } else { Ok(()) }
 }
 
+/// A number from 1 on that has an end.
+fn from_one(field: &str, value: Option<i64>, max: i64) -> Result<()> {
+    match value {
+        Some(n) if !(1..=max).contains(&n) => Err(bad(field, format!("{n}; 1 to {max} are allowed"))),
+        _ => Ok(()),
+    }
+}
+
 fn age(field: &str, seconds: Option<u64>) -> Result<()> {
     at_most(field, seconds.unwrap_or(0), AGE_SECONDS_MAX)
 }
@@ -152,7 +168,7 @@ macro_rules! nothing_to_check {
     };
 }
 
-nothing_to_check!(ListAgentsRequest, ListVolumesRequest, StatsRequest);
+nothing_to_check!(ListAgentsRequest, ListVolumesRequest, StatsRequest, ListKeysRequest);
 
 macro_rules! check {
     ($($message:ident: |$this:ident| $body:expr;)*) => {
@@ -264,6 +280,20 @@ check! {
             optional_name("spec.repair.volume", &r.volume, VOLUME_BYTES_MAX)?;
             snapshot_names("spec.repair.snapshots", &r.snapshots)
         }
+        Some(v1::maintenance_spec::Spec::Copy(c)) => {
+            check_name("spec.copy.to", &c.to, DESTINATION_BYTES_MAX)?;
+            snapshot_names("spec.copy.snapshots", &c.snapshots)?;
+            optional_name("spec.copy.volume", &c.volume, VOLUME_BYTES_MAX)?;
+            from_one("spec.copy.newest", c.newest.map(i64::from), SNAPSHOTS_NEWEST_MAX)?;
+            from_one("spec.copy.zstd_level", c.zstd_level.map(i64::from), ZSTD_LEVEL_MAX)
+        }
+        Some(v1::maintenance_spec::Spec::Mirror(m)) => {
+            check_name("spec.mirror.to", &m.to, DESTINATION_BYTES_MAX)?;
+            at_most("spec.mirror.share_percent_max", m.share_percent_max.unwrap_or(0), 100)
+        }
+        Some(v1::maintenance_spec::Spec::Lock(l)) => {
+            from_one("spec.lock.days", l.days.map(i64::from), i64::from(LOCK_DAYS_MAX))
+        }
     };
     StartMaintenanceRequest: |r| {
         r.spec.as_ref().ok_or_else(|| bad("spec", "missing"))?.check()?;
@@ -273,6 +303,19 @@ check! {
     GetMaintenanceRequest: |r| id("task_id", &r.task_id);
     CancelMaintenanceRequest: |r| id("task_id", &r.task_id);
     WatchMaintenanceRequest: |r| id("task_id", &r.task_id);
+    AddKeyRequest: |r| {
+        check_name("recipient", &r.recipient, TAG_BYTES_MAX)?;
+        if r.role() == v1::add_key_request::Role::Unspecified {
+            return Err(bad("role", format!("{} is not a known role", r.role)));
+        }
+        optional_name("label", &r.label, TAG_BYTES_MAX)?;
+        optional_name("reason", &r.reason, REASON_BYTES_MAX)
+    };
+    RemoveKeyRequest: |r| {
+        check_name("which", &r.which, TAG_BYTES_MAX)?;
+        optional_name("reason", &r.reason, REASON_BYTES_MAX)
+    };
+    RotateKeysRequest: |r| optional_name("reason", &r.reason, REASON_BYTES_MAX);
     ListAuditRequest: |r| {
         optional_name("kind", &r.kind, TAG_BYTES_MAX)?;
         at_most("newest", r.newest, LISTED_MAX)

@@ -10,7 +10,10 @@ use super::report::{
     problems_to_wire,
 };
 use super::{bad, fixed};
-use crate::task::{GcSpec, RepairSpec, RestoreTestSpec, ScrubSpec, TaskId, TaskResult, TaskSpec};
+use crate::task::{
+    CopySpec, GcSpec, LockSpec, MirrorSpec, RepairSpec, RestoreTestSpec, ScrubSpec, TaskId, TaskResult,
+    TaskSpec,
+};
 use crate::v1;
 use crate::v1::maintenance_spec::Spec;
 use crate::v1::repair_task::What;
@@ -50,6 +53,17 @@ pub fn task_spec_to_wire(spec: &TaskSpec) -> v1::MaintenanceSpec {
             Spec::Verify(v1::VerifyTask { volume: volume.unwrap_or_default(), quick })
         }
         TaskSpec::Repair(r) => Spec::Repair(repair_to_wire(r)),
+        TaskSpec::Copy(c) => {
+            let CopySpec { to, snapshots, volume, newest, retry_partial, zstd_level } = c;
+            let volume = volume.unwrap_or_default();
+            Spec::Copy(v1::CopyTask { to, snapshots, volume, newest, retry_partial, zstd_level })
+        }
+        TaskSpec::Mirror(m) => {
+            let MirrorSpec { to, delete, share_percent_max, compare_bytes } = m;
+            let share_percent_max = share_percent_max.map(u32::from);
+            Spec::Mirror(v1::MirrorTask { to, delete, share_percent_max, compare_bytes })
+        }
+        TaskSpec::Lock(LockSpec { days, dry_run }) => Spec::Lock(v1::LockTask { days, dry_run }),
     };
     v1::MaintenanceSpec { spec: Some(spec) }
 }
@@ -84,6 +98,17 @@ pub fn task_spec_from_wire(spec: Option<v1::MaintenanceSpec>) -> Result<TaskSpec
         }
         Some(Spec::Verify(v)) => TaskSpec::Verify { volume: some(v.volume), quick: v.quick },
         Some(Spec::Repair(r)) => TaskSpec::Repair(repair_from_wire(r)?),
+        Some(Spec::Copy(c)) => {
+            let v1::CopyTask { to, snapshots, volume, newest, retry_partial, zstd_level } = c;
+            let volume = some(volume);
+            TaskSpec::Copy(CopySpec { to, snapshots, volume, newest, retry_partial, zstd_level })
+        }
+        Some(Spec::Mirror(m)) => {
+            let v1::MirrorTask { to, delete, share_percent_max, compare_bytes } = m;
+            let share_percent_max = share_percent_max.and_then(|p| u8::try_from(p).ok());
+            TaskSpec::Mirror(MirrorSpec { to, delete, share_percent_max, compare_bytes })
+        }
+        Some(Spec::Lock(v1::LockTask { days, dry_run })) => TaskSpec::Lock(LockSpec { days, dry_run }),
         None => return Err(bad("spec", "not a known kind of task")),
     })
 }

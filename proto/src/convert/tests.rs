@@ -13,7 +13,10 @@ use tonic::Status;
 
 use super::*;
 use crate::job::{BackupSpec, Failure, Job, JobId, JobResult, JobSpec, RestoreSpec};
-use crate::task::{GcSpec, RepairSpec, RestoreTestSpec, ScrubSpec, TaskId, TaskKind, TaskResult, TaskSpec};
+use crate::task::{
+    CopySpec, GcSpec, LockSpec, MirrorSpec, RepairSpec, RestoreTestSpec, ScrubSpec, TaskId, TaskKind,
+    TaskResult, TaskSpec,
+};
 use crate::v1;
 use repository::retention::Rules;
 
@@ -221,7 +224,27 @@ fn tasks_of_every_kind_come_back() {
         older_than_seconds: Some(9),
         no_quarantine: true,
     };
+    let copy = CopySpec {
+        to: "offsite".into(),
+        snapshots: vec!["latest".into()],
+        volume: Some("v".into()),
+        newest: Some(3),
+        retry_partial: Some(false),
+        zstd_level: Some(19),
+    };
+    let mirror = MirrorSpec {
+        to: "m".into(),
+        delete: Some(true),
+        share_percent_max: Some(0),
+        compare_bytes: Some(false),
+    };
     let all = [
+        TaskSpec::Copy(copy),
+        TaskSpec::Copy(CopySpec { to: "d".into(), ..CopySpec::default() }),
+        TaskSpec::Mirror(mirror),
+        TaskSpec::Mirror(MirrorSpec { to: "d".into(), ..MirrorSpec::default() }),
+        TaskSpec::Lock(LockSpec { days: Some(30), dry_run: true }),
+        TaskSpec::Lock(LockSpec::default()),
         TaskSpec::Forget,
         TaskSpec::Gc(gc),
         TaskSpec::Gc(GcSpec::default()),
@@ -284,6 +307,7 @@ fn rules_come_back() {
 
 #[test]
 fn nonsense_about_maintenance_is_refused_by_name() {
+    use v1::maintenance_spec::Spec;
     let refused = |message: &dyn Check, field: &str| {
         let e = message.check().unwrap_err();
         assert!(e.kind() == ErrorKind::Input && e.to_string().contains(field), "{e}");
@@ -307,11 +331,24 @@ fn nonsense_about_maintenance_is_refused_by_name() {
     );
     refused(&v1::StartMaintenanceRequest::default(), "spec");
     let gc = v1::GcTask { fence_after_seconds: Some(u64::MAX), ..Default::default() };
-    let spec = Some(v1::MaintenanceSpec { spec: Some(v1::maintenance_spec::Spec::Gc(gc)) });
+    let spec = Some(v1::MaintenanceSpec { spec: Some(Spec::Gc(gc)) });
     refused(&v1::StartMaintenanceRequest { spec, ..Default::default() }, "fence_after_seconds");
     let repair = v1::RepairTask { what: 99, ..Default::default() };
-    let spec = Some(v1::MaintenanceSpec { spec: Some(v1::maintenance_spec::Spec::Repair(repair)) });
+    let spec = Some(v1::MaintenanceSpec { spec: Some(Spec::Repair(repair)) });
     refused(&v1::StartMaintenanceRequest { spec, ..Default::default() }, "repair");
+    let task = |spec| v1::StartMaintenanceRequest {
+        spec: Some(v1::MaintenanceSpec { spec: Some(spec) }),
+        ..Default::default()
+    };
+    let copy = v1::CopyTask { to: "d".into(), ..Default::default() };
+    task(Spec::Copy(copy.clone())).check().unwrap();
+    refused(&task(Spec::Copy(v1::CopyTask { to: String::new(), ..copy.clone() })), "spec.copy.to");
+    refused(&task(Spec::Copy(v1::CopyTask { newest: Some(0), ..copy.clone() })), "newest");
+    refused(&task(Spec::Copy(v1::CopyTask { zstd_level: Some(20), ..copy })), "zstd_level");
+    refused(&task(Spec::Mirror(v1::MirrorTask::default())), "spec.mirror.to");
+    let mirror = v1::MirrorTask { to: "d".into(), share_percent_max: Some(101), ..Default::default() };
+    refused(&task(Spec::Mirror(mirror)), "share_percent_max");
+    refused(&task(Spec::Lock(v1::LockTask { days: Some(0), dry_run: false })), "days");
     refused(&v1::WatchMaintenanceRequest { task_id: vec![1].into() }, "task_id");
     refused(&v1::ListMaintenanceRequest { limit: 1_000_000 }, "limit");
     refused(&v1::ListAuditRequest { newest: u32::MAX, ..Default::default() }, "newest");

@@ -11,6 +11,7 @@ use super::repo::read_id;
 use super::{OpenOptions, Repository, audit};
 use crate::env::Env;
 use crate::error::Context as _;
+use crate::ids::DomainName;
 use crate::keys::stored::{self, Change, Changed};
 use crate::keys::{Access, Credential, CredentialId, Export, KeyError, PublicKey, Role};
 use crate::layout::Layout;
@@ -18,9 +19,14 @@ use crate::manifest::audit::Event;
 use crate::store::Store;
 use crate::{Error, ErrorKind, Result};
 
+/// Who did what only the command line does.
+pub const COMMAND: &str = "holdfast key";
+
 /// What a domain's ring says of itself.
 #[derive(Clone, Debug)]
 pub struct KeyList {
+    /// The domain.
+    pub domain: DomainName,
     /// Who may open the domain.
     pub credentials: Vec<Access>,
     /// Which of them is in use.
@@ -48,6 +54,7 @@ pub async fn list(repo: &Repository) -> Result<KeyList> {
     repo.objects().refresh_keys().await?;
     let whole = stored::find(&*repo.store, &repo.layout).await?.whole;
     Ok(KeyList {
+        domain: repo.keys.domain().clone(),
         credentials: repo.keys.credentials(),
         own: repo.keys.own_credential(),
         version: repo.keys.version(),
@@ -68,17 +75,18 @@ pub fn find(list: &[Access], which: &str) -> Result<Access> {
     }
 }
 
-/// Lets a credential in.
+/// Lets a credential in. `by` is who wants it, for the audit.
 pub async fn add(
     repo: &Repository,
     new: NewCredential,
     role: Role,
     label: &str,
+    by: &str,
 ) -> Result<(Access, Changed)> {
     need_full(repo, "add a key")?;
     let access = stretched(new, role, label.to_owned(), &repo.env).await?;
     let changed = change(repo, Change::Add(access.clone())).await?;
-    note(repo, &format!("added {}", described(&access))).await;
+    note(repo, by, &format!("added {}", described(&access))).await;
     Ok((access, changed))
 }
 
@@ -94,20 +102,20 @@ async fn stretched(new: NewCredential, role: Role, label: String, env: &Env) -> 
 }
 
 /// Takes a credential out. Its holder may have kept the keys that it opened: see [`rotate`].
-pub async fn remove(repo: &Repository, id: CredentialId) -> Result<Changed> {
+pub async fn remove(repo: &Repository, id: CredentialId, by: &str) -> Result<Changed> {
     need_full(repo, "remove a key")?;
     let access = repo.keys.credentials().into_iter().find(|a| a.id == id);
     let changed = change(repo, Change::Remove(id)).await?;
     let what = access.map_or_else(|| format!("credential {id}"), |a| described(&a));
-    note(repo, &format!("removed {what}")).await;
+    note(repo, by, &format!("removed {what}")).await;
     Ok(changed)
 }
 
 /// Adds an epoch, under which everything is sealed from now on.
-pub async fn rotate(repo: &Repository) -> Result<Changed> {
+pub async fn rotate(repo: &Repository, by: &str) -> Result<Changed> {
     need_full(repo, "rotate the keys")?;
     let changed = change(repo, Change::Rotate).await?;
-    note(repo, &format!("began epoch {}", changed.epoch)).await;
+    note(repo, by, &format!("began epoch {}", changed.epoch)).await;
     Ok(changed)
 }
 
@@ -117,8 +125,8 @@ fn described(access: &Access) -> String {
     format!("{} {} with the role {}{label}", access.kind, access.id, access.role)
 }
 
-async fn note(repo: &Repository, what: &str) {
-    audit::note(repo, "holdfast key", Event::Keys(what.to_owned())).await;
+async fn note(repo: &Repository, by: &str, what: &str) {
+    audit::note(repo, by, Event::Keys(what.to_owned())).await;
 }
 
 async fn change(repo: &Repository, change: Change) -> Result<Changed> {
@@ -134,7 +142,7 @@ pub async fn export(repo: &Repository, credential: Option<Credential>) -> Result
     let text = tokio::task::spawn_blocking(work).await;
     let text = text.context(ErrorKind::Internal, || "export".to_owned())?;
     let text = text.context(ErrorKind::Key, || "export".to_owned())?;
-    note(repo, "exported all keys").await;
+    note(repo, COMMAND, "exported all keys").await;
     Ok(text)
 }
 
@@ -173,7 +181,8 @@ pub async fn import(
     let domain = layout.domain().clone();
     let options = OpenOptions { domain, credential, cache_dir: None, remote: false, cpu_threads: 1 };
     let repo = Repository::open(Arc::clone(store), options, env.clone()).await?;
-    note(&repo, &format!("brought the keys back from an export, as version {}", changed.version)).await;
+    note(&repo, COMMAND, &format!("brought the keys back from an export, as version {}", changed.version))
+        .await;
     Ok((changed, described))
 }
 

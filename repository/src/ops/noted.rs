@@ -13,8 +13,9 @@ use crate::ops::{Repository, Task, audit, pins};
 use crate::retention::Plan;
 use crate::{ErrorKind, Result};
 
-/// Who did it and why, in one line.
-fn author(because: &Because) -> String {
+/// Who did it and why, in one line: what an audit record says of its author.
+#[must_use]
+pub fn author(because: &Because) -> String {
     match &*because.why {
         "" => because.by.clone(),
         why => format!("{} ({why})", because.by),

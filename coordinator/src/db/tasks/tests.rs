@@ -1,6 +1,6 @@
 //! Never two of a kind, and the schedule's memory outlives the log.
 
-use proto::task::{GcSpec, ScrubSpec, TaskResult, TaskSpec};
+use proto::task::{CopySpec, GcSpec, ScrubSpec, TaskResult, TaskSpec};
 
 use super::*;
 
@@ -27,6 +27,13 @@ async fn there_are_never_two_of_a_kind() {
     let second = record(3, TaskSpec::Gc(GcSpec { dry_run: true, ..GcSpec::default() }));
     assert_eq!(db.put_task(second.clone()).await.unwrap(), Queued::Exists(Box::new(first.clone())));
     assert_eq!(db.active_tasks().await.unwrap(), [first, other]);
+    let to = |to: &str, newest| TaskSpec::Copy(CopySpec { to: to.into(), newest, ..CopySpec::default() });
+    let (here, there) = (record(4, to("a", None)), record(5, to("b", None)));
+    for one in [&here, &there] {
+        assert_eq!(db.put_task(one.clone()).await.unwrap(), Queued::New, "each destination has its own");
+    }
+    let again = record(6, to("a", Some(1)));
+    assert_eq!(db.put_task(again).await.unwrap(), Queued::Exists(Box::new(here)));
     end(&db, 1, 9).await;
     assert_eq!(db.put_task(second).await.unwrap(), Queued::New);
     assert!(db.apply_task(TaskId([9; 16]), Event::Cancel, Timestamp(1)).await.unwrap().is_none());
@@ -49,10 +56,11 @@ async fn the_last_of_each_kind_is_remembered() {
     assert_eq!(last.iter().map(|r| r.id.0[0]).collect::<Vec<_>>(), [1, 7], "a dry run did nothing");
     assert_eq!(last[0], scrub);
     assert_eq!(db.tasks(2).await.unwrap().iter().map(|r| r.id.0[0]).collect::<Vec<_>>(), [8, 7]);
-    let begun = db.schedules_begun(Timestamp(3)).await.unwrap();
-    assert_eq!(begun.len(), TaskKind::ALL.len());
+    let slots = || vec!["gc".to_owned(), "copy offsite".to_owned()];
+    let begun = db.schedules_begun(slots(), Timestamp(3)).await.unwrap();
+    assert_eq!(begun.len(), 2);
     drop(db);
-    let again = Db::open(&path).unwrap().schedules_begun(Timestamp(99)).await.unwrap();
+    let again = Db::open(&path).unwrap().schedules_begun(slots(), Timestamp(99)).await.unwrap();
     assert_eq!(again, begun);
 }
 

@@ -56,7 +56,8 @@ pub(super) async fn list(core: &Core, limit: u32) -> Result<Vec<v1::ListMaintena
 fn plan(p: Planned, why_not: &str) -> v1::MaintenancePlan {
     let next = if why_not.is_empty() { p.next } else { None };
     v1::MaintenancePlan {
-        kind: p.kind.name().to_owned(),
+        kind: p.slot.kind.name().to_owned(),
+        to: p.slot.to.unwrap_or_default(),
         schedule: p.schedule,
         window: p.window,
         next_unix_nanos: next.map_or(0, |t| t.0),

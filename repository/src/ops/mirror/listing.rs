@@ -124,6 +124,8 @@ impl Listing {
         let mut domains: Vec<&str> = self.0.keys().filter_map(|k| k.as_str().split('/').next()).collect();
         domains.dedup();
         let folders = domains.into_iter().flat_map(|d| letters.iter().map(move |l| format!("{d}/{l}/")));
+        // Gathered first: what waits between threads holds no closure.
+        let folders: Vec<String> = folders.collect();
         for folder in folders {
             let mut listed = store.list(&folder, None);
             while let Some(o) =

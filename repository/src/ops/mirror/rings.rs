@@ -76,8 +76,8 @@ impl Run<'_> {
 
     /// Whether both are whole in the mirror, as far as can be told without keys.
     async fn is_same(&self, one: &Key, other: &Key) -> Result<bool> {
-        let read = async |key: &Key| self.read(self.target, key, 0).await;
-        let (one, other) = (read(one).await?, read(other).await?);
+        let one = self.read(self.target, one, 0).await?;
+        let other = self.read(self.target, other, 0).await?;
         Ok(one.is_some() && one == other)
     }
 }

@@ -266,7 +266,7 @@ async fn with_gc_at(n: u64) -> bool {
         Box::new(move || {
             let w = Arc::clone(&w);
             Box::pin(async move {
-                keys::rotate(&w.repo).await.unwrap();
+                keys::rotate(&w.repo, "me").await.unwrap();
                 version(&w, 5).await;
                 forget_and_collect(&w.repo, latest).await;
             })
@@ -302,7 +302,7 @@ async fn with_rotation_at(n: u64, request: &MirrorRequest) -> bool {
         Box::new(move || {
             let repo = Arc::clone(&repo);
             Box::pin(async move {
-                keys::rotate(&repo).await.unwrap();
+                keys::rotate(&repo, "me").await.unwrap();
             })
         })
     };
@@ -345,7 +345,7 @@ async fn an_old_ring_stays_until_both_copies_of_the_new_one_are_whole() {
     let (w, target) = (world().await, memory());
     version(&w, 1).await;
     mirrored(&w.repo.store, &target, &keep_all()).await;
-    keys::rotate(&w.repo).await.unwrap();
+    keys::rotate(&w.repo, "me").await.unwrap();
     let second = w.repo.layout.ring(2, 'b');
     let bytes = w.repo.store.get(&second).await.unwrap();
     w.repo.store.delete(&second).await.unwrap();

@@ -38,7 +38,7 @@ async fn open_as(store: &Arc<dyn Store>, credential: Credential) -> Arc<Reposito
 /// Lets the writer in by its public key alone, and opens the repository with it.
 async fn writer_of(w: &World) -> Arc<Repository> {
     let recipient = NewCredential::Recipient(writers_key().recipient().unwrap());
-    keys::add(&w.repo, recipient, Role::Writer, "agent").await.unwrap();
+    keys::add(&w.repo, recipient, Role::Writer, "agent", "me").await.unwrap();
     let repo = open_as(&w.repo.store, writers_key()).await;
     assert_eq!(repo.keys.role(), Role::Writer);
     repo
@@ -83,7 +83,7 @@ async fn a_writer_does_all_that_a_backup_does() {
     let report = verify(&w.repo, &changed.snapshot, &Level::Full, &Task::default()).await.unwrap();
     assert_eq!(report.problems, Problems::default());
     // And it goes on from what they stored, across a rotation.
-    keys::rotate(&w.repo).await.unwrap();
+    keys::rotate(&w.repo, "me").await.unwrap();
     fs::write(w.volume().join("more"), with_secret(noise(4, 300_000))).unwrap();
     w.back_up().await;
     fs::write(w.volume().join("still-more"), with_secret(noise(5, 300_000))).unwrap();
@@ -119,7 +119,7 @@ async fn what_needs_content_refuses_a_writer_by_its_role() {
         let read: crate::Result<Vec<_>> = browse::cat(&writer, &snapshot, name).try_collect().await;
         refused(read.unwrap_err());
     }
-    refused(keys::rotate(&writer).await.unwrap_err());
+    refused(keys::rotate(&writer, "me").await.unwrap_err());
     refused(keys::export(&writer, None).await.unwrap_err());
     refused(keys::list(&writer).await.unwrap_err());
     refused(collect(&writer, GcRequest::default(), &Task::default()).await.unwrap_err());
@@ -226,11 +226,11 @@ async fn who_was_removed_reads_nothing_of_a_new_epoch() {
     w.back_up().await;
     let thief = Credential::KeyFile(zeroize::Zeroizing::new([9; 32]));
     let held = NewCredential::Held(Credential::KeyFile(zeroize::Zeroizing::new([9; 32])));
-    let (access, _) = keys::add(&w.repo, held, Role::Full, "thief").await.unwrap();
+    let (access, _) = keys::add(&w.repo, held, Role::Full, "thief", "me").await.unwrap();
     // It stays open, with all keys that there were.
     let thief = open_as(&w.repo.store, thief).await;
-    keys::remove(&w.repo, access.id).await.unwrap();
-    keys::rotate(&w.repo).await.unwrap();
+    keys::remove(&w.repo, access.id, "me").await.unwrap();
+    keys::rotate(&w.repo, "me").await.unwrap();
     let after = w.back_up().await.snapshot;
     let e = snapshots::list(&thief).await.map(|(_, damaged)| damaged.into_iter().next());
     let said = match e {
@@ -256,7 +256,7 @@ async fn what_a_thief_could_open_is_sealed_again_on_request() {
     fill(&w.volume());
     w.back_up().await;
     let thief = open(Arc::clone(&w.repo.store)).await;
-    keys::rotate(&w.repo).await.unwrap();
+    keys::rotate(&w.repo, "me").await.unwrap();
     let compaction = Compaction { reencrypt_below_epoch: Some(2), ..Compaction::default() };
     for _ in 0..3 {
         let request =
@@ -284,7 +284,7 @@ async fn a_session_that_began_before_a_rotation_ends_as_it_would() {
     let session = || async { Session::open(w.repo.objects(), &Who::writer("host", "vol")).await.unwrap() };
     let (commits, fenced) = (session().await, session().await);
     let admin = open_as(&w.repo.store, credential()).await;
-    keys::rotate(&admin).await.unwrap();
+    keys::rotate(&admin, "me").await.unwrap();
     // One is fenced by somebody who seals under the new epoch already.
     let objects = admin.objects();
     let key = admin.layout.outcome(fenced.generation(), fenced.sid());

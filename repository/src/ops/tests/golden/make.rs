@@ -9,7 +9,7 @@ use crate::layout::ObjectKind;
 use crate::limits::INDEX_DELTAS_MIN;
 use crate::ops::forget::{Because, candidates};
 use crate::ops::gc::{Alive, Compaction, GcRequest};
-use crate::ops::keys::{NewCredential, add, rotate};
+use crate::ops::keys::{COMMAND, NewCredential, add, rotate};
 use crate::ops::noted;
 use crate::ops::restore_test::{self, TestRequest};
 use crate::ops::scrub::ScrubRequest;
@@ -173,8 +173,10 @@ async fn make_golden() {
     maker.expect(second, "volume");
     maker.churn().await;
     let writer = Credential::create_key_file(&folder.join("writer-key-file"), &env()).unwrap();
-    add(&repo, NewCredential::Recipient(writer.recipient().unwrap()), Role::Writer, "agents").await.unwrap();
-    rotate(&repo).await.unwrap();
+    add(&repo, NewCredential::Recipient(writer.recipient().unwrap()), Role::Writer, "agents", COMMAND)
+        .await
+        .unwrap();
+    rotate(&repo, COMMAND).await.unwrap();
     maker.leave().await;
     let pinned = snapshots::get(&repo, &first.to_string(), None).await.unwrap();
     noted::pin(&repo, &pinned, &because()).await.unwrap();
