@@ -91,7 +91,13 @@ fn a_copy_is_cancelled_killed_and_finished() {
         .run(&["copy", "--to", "moon"])
         .failed(1, "known are: offsite, offsite-slow, twin, twin-slow, nowhere");
     fleet.run(&["copy", "--to", "twin"]).failed(2, "is a mirror");
-    fleet.run(&["copy", "--to", "nowhere"]).failed(5, "open destination");
+    let lost = fleet.run(&["copy", "--to", "nowhere"]);
+    assert!(
+        lost.code == Some(5) && lost.stderr.contains("open destination"),
+        "{:?}: {}",
+        lost.code,
+        lost.stderr
+    );
     fleet.run(&["copy", "--to", "offsite", "nonsense!"]).failed(2, "names no snapshot");
     let secret = ["copy", "--to", "offsite", "--to-key-file", "k", "--memory", "1GiB"];
     fleet.run(&secret).failed(2, "--memory, --to-key-file: the coordinator's configuration says that");
