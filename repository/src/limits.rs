@@ -178,7 +178,7 @@ pub const PROOF_PACKS_EVERY: usize = 256;
 pub const SCRUB_PACKS_AT_ONCE: usize = 2;
 /// Bytes of a pack that a scrub holds at once, sealed or plain, for each pack that it reads.
 pub const SCRUB_READ_BYTES: u64 = 8 << 20;
-/// Packs that a restore or a compaction reads whole because it met damage in them: nobody waits long for what is not its work.
+/// Packs that a restore, a backup or a compaction reads whole because it met damage in them: nobody waits long for what is not its work.
 pub const MET_PACKS_MAX: usize = 16;
 /// A repair tries so many names for a delta: each that is taken is another repair's.
 pub const REPAIR_DELTAS_TRIED_MAX: u32 = 64;

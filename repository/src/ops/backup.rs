@@ -18,7 +18,6 @@ use crate::items::entry::Entry;
 use crate::items::{BlobFetch, Tree, TreeWriter};
 use crate::limits;
 use crate::monitor::{Figures, Monitor};
-use crate::ops::reader::Reader;
 use crate::ops::snapshots::Snapshot;
 use crate::ops::{Problems, Repository, Task, index};
 use crate::source::{FreshRules, Rules, Walk};
@@ -31,6 +30,7 @@ mod large_parent;
 mod links;
 mod packing;
 mod parent;
+mod parent_reader;
 mod passes;
 mod pipe;
 mod reuse;
@@ -42,6 +42,7 @@ pub(crate) mod writing;
 use blobs::BlobWriter;
 use links::Links;
 use parent::{Parent, Suspects};
+use parent_reader::ParentReader;
 use pipe::Pipe;
 pub use reuse::{InvalidReuse, Reuse};
 use sink::Sink;
@@ -160,7 +161,7 @@ impl Reading {
             repo: Arc::clone(repo),
             writer: Arc::clone(writer),
             sink: Sink::new(writer),
-            fetch: Reader::of_writer(repo, &writer.session),
+            fetch: ParentReader::new(repo, &writer.session, task),
             suspects: suspects.unwrap_or_else(|| Suspects::none(&writer.session)),
             rules: Arc::new(rules),
             monitor: Arc::clone(&task.monitor),

@@ -45,6 +45,17 @@ pub enum Found {
     },
 }
 
+impl Found {
+    /// The numbers of the blobs that are lost, none for all of the pack; `None` where no blob is.
+    pub(crate) fn into_lost(self) -> Option<Vec<u32>> {
+        match self {
+            Self::Sound { .. } => None,
+            Self::Damaged { ordinals, .. } => (!ordinals.is_empty()).then_some(ordinals),
+            Self::Gone | Self::Lost { .. } => Some(Vec::new()),
+        }
+    }
+}
+
 /// Reads all of a pack, every frame and every blob, a few MiB at a time. `reader` must not have the pack in its cache, or else
 /// the footer is not read again.
 pub(crate) async fn examine(reader: &BlobReader, pack: PackId, task: &Task) -> Result<Found> {
@@ -181,12 +192,7 @@ pub(crate) async fn examine_all(
     let known = forbidden::load_quarantine(&repo.objects()).await?;
     let mut damaged = Vec::new();
     for &pack in suspects {
-        let ordinals = match examine(&reader, pack, task).await? {
-            Found::Sound { .. } => continue,
-            Found::Damaged { ordinals, .. } if ordinals.is_empty() => continue,
-            Found::Damaged { ordinals, .. } => ordinals,
-            Found::Gone | Found::Lost { .. } => Vec::new(),
-        };
+        let Some(ordinals) = examine(&reader, pack, task).await?.into_lost() else { continue };
         let blobs = u32::try_from(ordinals.len()).unwrap_or(u32::MAX);
         damaged.push(Damaged { pack, blobs });
         if write {

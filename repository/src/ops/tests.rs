@@ -33,6 +33,7 @@ mod lock;
 mod mended;
 mod met;
 mod mirror;
+mod parent;
 mod pins;
 mod readers;
 mod rebase;

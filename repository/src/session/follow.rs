@@ -29,12 +29,6 @@ impl Session {
         current.registered.sid == pack.sid || current.registered.carries.contains(&pack.sid)
     }
 
-    /// True if the session goes on in another generation than it began in, or under another sid.
-    #[must_use]
-    pub fn has_moved(&self) -> bool {
-        !self.current().registered.carries.is_empty()
-    }
-
     /// WR: looks whether the generation has moved, and if so goes on in the newest one. True if it did. Costs one request
     /// where it has not. After an error the session is what it was.
     pub async fn follow(&self) -> Result<bool> {
@@ -75,7 +69,7 @@ impl Session {
             forbidden.condemn(open.condemned);
         }
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        forbidden.condemn(std::mem::take(&mut current.forbidden).into_condemned());
+        forbidden.carry_on(std::mem::take(&mut current.forbidden));
         *current = Current { registered, forbidden, relocations: relocations.into() };
         // Before the lock is released: nobody may end the new sid as if it were the old one, which has ended.
         self.ended.store(false, Ordering::SeqCst);

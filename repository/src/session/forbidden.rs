@@ -22,6 +22,8 @@ use crate::{ErrorKind, Result};
 pub(super) struct Forbidden {
     condemned: HashSet<PackId>,
     quarantined: Quarantined,
+    /// What the session found damaged itself, whether or not it is named for others.
+    met: Quarantined,
 }
 
 /// Damaged blobs by pack. `None`: the whole pack.
@@ -29,18 +31,19 @@ pub(crate) type Quarantined = HashMap<PackId, Option<HashSet<u32>>>;
 
 impl Forbidden {
     pub(super) fn is_empty(&self) -> bool {
-        self.condemned.is_empty() && self.quarantined.is_empty()
+        self.condemned.is_empty() && self.quarantined.is_empty() && self.met.is_empty()
     }
 
     pub(super) fn forbids(&self, place: Place) -> bool {
-        let quarantined = self.quarantined.get(&place.pack);
-        self.condemned.contains(&place.pack)
-            || quarantined.is_some_and(|q| q.as_ref().is_none_or(|o| o.contains(&place.ordinal)))
+        let names = |damaged: &Quarantined| {
+            damaged.get(&place.pack).is_some_and(|q| q.as_ref().is_none_or(|o| o.contains(&place.ordinal)))
+        };
+        self.condemned.contains(&place.pack) || names(&self.quarantined) || names(&self.met)
     }
 
     /// Whether it rules out any blob of this pack.
     pub(super) fn forbids_of(&self, pack: PackId) -> bool {
-        self.condemned.contains(&pack) || self.quarantined.contains_key(&pack)
+        self.condemned.contains(&pack) || self.quarantined.contains_key(&pack) || self.met.contains_key(&pack)
     }
 
     /// Condemns what another generation condemned too.
@@ -48,9 +51,15 @@ impl Forbidden {
         self.condemned.extend(condemned);
     }
 
-    /// The packs that are condemned.
-    pub(super) fn into_condemned(self) -> HashSet<PackId> {
-        self.condemned
+    /// Takes over what holds for the whole session, whatever generation it goes on in.
+    pub(super) fn carry_on(&mut self, before: Self) {
+        self.condemned.extend(before.condemned);
+        self.met = before.met;
+    }
+
+    /// Rules out blobs that were met damaged; no ordinals: all of the pack.
+    pub(super) fn meet(&mut self, pack: PackId, ordinals: &[u32]) {
+        add(&mut self.met, pack, ordinals);
     }
 }
 
@@ -197,10 +206,14 @@ pub(crate) async fn load_quarantine(objects: &Objects) -> Result<Quarantined> {
     let mut read = stream::iter(read).buffered(RECORD_FETCHES);
     let mut all = Quarantined::new();
     while let Some((pack, ordinals)) = read.try_next().await? {
-        match all.entry(pack).or_insert_with(|| Some(HashSet::new())) {
-            Some(known) if !ordinals.is_empty() => known.extend(ordinals),
-            whole => *whole = None,
-        }
+        add(&mut all, pack, &ordinals);
     }
     Ok(all)
+}
+
+fn add(all: &mut Quarantined, pack: PackId, ordinals: &[u32]) {
+    match all.entry(pack).or_insert_with(|| Some(HashSet::new())) {
+        Some(known) if !ordinals.is_empty() => known.extend(ordinals),
+        whole => *whole = None,
+    }
 }

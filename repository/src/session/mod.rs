@@ -182,6 +182,12 @@ impl Session {
         self.current().forbidden.forbids_of(pack)
     }
 
+    /// Rules out blobs that this session found damaged itself (no ordinals: all of the pack), as long as it lasts: as if they
+    /// had been in quarantine since W4.
+    pub fn forbid(&self, pack: PackId, ordinals: &[u32]) {
+        self.current.write().unwrap_or_else(PoisonError::into_inner).forbidden.meet(pack, ordinals);
+    }
+
     /// Packs that are known to exist because the summary of the parent, read by [`Session::find_parent`], needs them.
     /// Nothing else may be passed: not the index, not a delta, not a cache (W5). Packs that were relocated are gone,
     /// though the summary names them: they are left out, and the copies asked for when they are needed.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::blobs::{BlobWriter, Table};
 use super::packing::Packing;
 use super::parent::Parent;
+use super::parent_reader::ParentReader;
 use super::passes::Passes;
 use super::reuse::Trusted;
 use super::{BackupReport, BackupRequest};
@@ -14,7 +15,7 @@ use crate::index::Lookup;
 use crate::limits;
 use crate::manifest::summary;
 use crate::ops::kept::Kept;
-use crate::ops::reader::{Reader, is_damage};
+use crate::ops::reader::is_damage;
 use crate::ops::{Repository, Task};
 use crate::session::{Session, Who};
 use crate::{Error, ErrorKind, Result};
@@ -64,7 +65,7 @@ async fn run_session(
 ) -> Result<BackupReport> {
     let started = repo.env.now();
     let (session, table) = (packing.session(), packing.table());
-    let (found, trusted) = find_parent(repo, request, session).await?;
+    let (found, trusted) = find_parent(repo, request, session, task).await?;
     let (parent_id, parent) = found.map_or((None, None), |(id, parent)| (Some(id), Some(parent)));
     let writer = Arc::new(BlobWriter {
         repo: Arc::clone(repo),
@@ -85,12 +86,13 @@ async fn find_parent(
     repo: &Arc<Repository>,
     request: &BackupRequest,
     session: &Arc<Session>,
+    task: &Task,
 ) -> Result<(Option<(Sid, Parent)>, Trusted)> {
     let found = session.find_parent(&request.volume, repo.cache_dir.as_deref()).await?;
     let Some((id, manifest)) = found else {
         return Ok((None, Trusted::load(repo, request.reuse, &[], session).await?));
     };
-    let uses = match summary::load(&manifest.summary, &*Reader::of_writer(repo, session)).await {
+    let uses = match summary::load(&manifest.summary, &*ParentReader::new(repo, session, task)).await {
         Ok(uses) => uses,
         // What it needs is not known: everything is read again.
         Err(e) if is_damage(&e) => {

@@ -9,6 +9,7 @@ use crate::chunk::segment::{self, Segment};
 use crate::error::Context as _;
 use crate::items::entry::SegmentRef;
 use crate::items::segment::read_segment;
+use crate::ops::reader::is_damage;
 use crate::{ErrorKind, Result};
 
 /// Gives the parent's segments in ascending order.
@@ -50,6 +51,7 @@ impl ParentFeed {
         Ok(parent)
     }
 
+    /// `None` as well where it is damaged: it is compared with nothing then, and costs reading and cutting.
     async fn read(&self, index: u64) -> Result<Option<Segment>> {
         let at = usize::try_from(index).ok();
         let Some(&segment) = at.and_then(|at| self.refs.get(at)) else { return Ok(None) };
@@ -57,16 +59,25 @@ impl ParentFeed {
         if suspects.forbid(segment.segment.place) || suspects.forbid(segment.usage.place) {
             return Ok(None);
         }
-        let (bytes, mut places) = match read_segment(&*self.reading.fetch, segment).await {
-            Err(e) if suspects.explain(&e) => return Ok(None),
-            read => read?,
-        };
+        match self.read_and_decode(segment).await {
+            Ok(decoded) => {
+                self.reading.sink.note_parent([segment.segment, segment.usage]);
+                Ok(Some(decoded))
+            }
+            Err(e) if is_damage(&e) => {
+                tracing::warn!(error = %e.chain(), "a segment of the parent is not readable; nothing is compared with it");
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn read_and_decode(&self, segment: SegmentRef) -> Result<Segment> {
+        let (bytes, mut places) = read_segment(&*self.reading.fetch, segment).await?;
         for place in &mut places {
             *place = self.reading.writer.session.resolve(*place);
         }
-        let decoded = segment::decode(&bytes, &places)
-            .context(ErrorKind::Damaged, || format!("read segment {}", segment.segment.id))?;
-        self.reading.sink.note_parent([segment.segment, segment.usage]);
-        Ok(Some(decoded))
+        segment::decode(&bytes, &places)
+            .context(ErrorKind::Damaged, || format!("read segment {}", segment.segment.id))
     }
 }

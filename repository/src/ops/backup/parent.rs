@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
 use super::{Reading, Written};
+use crate::Result;
 use crate::env::Timestamp;
 use crate::ids::{PackId, Place};
 use crate::items::entry::{Content, Entry, ExtentData, Kind};
@@ -17,7 +18,6 @@ use crate::manifest::Manifest;
 use crate::manifest::summary::PackUse;
 use crate::ops::reader::is_damage;
 use crate::session::Session;
-use crate::{Error, Result};
 
 /// Leaves of the parent that are read ahead of the walk.
 const LEAVES_QUEUED: usize = 4;
@@ -56,12 +56,6 @@ impl Suspects {
     pub(super) fn may_keep(&self, entry: &Entry) -> bool {
         self.packs.is_empty() && self.session.forbids_nothing()
             || entry.blobs().all(|b| !self.forbid(b.place))
-    }
-
-    /// True if this is what becomes of a parent that was forgotten and deleted while the session went on: what can't be
-    /// read of it is read from the volume.
-    pub(super) fn explain(&self, e: &Error) -> bool {
-        is_damage(e) && self.session.has_moved()
     }
 }
 
@@ -118,7 +112,8 @@ impl Parent {
             let all_stay = !session.relocations().moves(pack) && !session.forbids_of(pack);
             let ordinals = ordinals.iter().take(if all_stay { 1 } else { usize::MAX });
             for now in ordinals.map(|ordinal| session.resolve(Place { pack, ordinal })) {
-                if !session.may_use(now).await? {
+                // What the session forbids it goes on forbidding by itself: the rest of such a pack may be kept.
+                if !session.is_forbidden(now) && !session.may_use(now).await? {
                     packs.insert(now.pack);
                 }
             }
@@ -147,17 +142,11 @@ impl Parent {
                         let blobs = leaf.nodes.iter().flat_map(|n| [n.node, n.usage]);
                         reading.sink.note_parent(blobs.filter(|b| !suspects.forbid(b.place)));
                     }
-                    Err(e) if suspects.explain(e) => {
-                        tracing::warn!(error = %e.chain(), "the rest of the parent is not readable; its files are read");
-                        return;
+                    Err(e) if is_damage(e) => {
+                        tracing::warn!(error = %e.chain(), "a part of the parent is not readable; its files are read again");
+                        continue;
                     }
                     Err(_) => {}
-                }
-                if let Err(e) = &leaf
-                    && is_damage(e)
-                {
-                    tracing::warn!(error = %e.chain(), "a part of the parent is not readable; its files are read again");
-                    continue;
                 }
                 if tx.send(leaf).await.is_err() {
                     return;
@@ -197,6 +186,3 @@ fn resolve(mut leaf: Leaf, session: &Session) -> Leaf {
     }
     leaf
 }
-
-#[cfg(test)]
-mod tests;

@@ -16,6 +16,7 @@ use crate::items::segment::segment_places;
 use crate::items::{MetaSink as _, Usage};
 use crate::limits;
 use crate::manifest::summary::SummaryBuilder;
+use crate::ops::reader::is_damage;
 use crate::source::Found;
 use crate::{ErrorKind, Result};
 
@@ -109,7 +110,7 @@ async fn process(reading: Arc<Reading>, step: Result<Step>) -> Result<Vec<Done>>
 }
 
 /// A large file as it was: notes what its segments refer to, which the item stream does not say. `None` if any of that
-/// may not be referenced any more. Where a GC run moved any of it, the segment gets a usage that says where it is now:
+/// may not be referenced any more, or can't be read. Where a GC run moved any of it, the segment gets a usage that says where it is now:
 /// a relocation is kept only as long as some summary names the old pack.
 async fn keep(reading: &Arc<Reading>, old: Option<&Entry>) -> Result<Option<Entry>> {
     let Some(mut entry) = old.cloned() else { return Ok(None) };
@@ -120,7 +121,10 @@ async fn keep(reading: &Arc<Reading>, old: Option<&Entry>) -> Result<Option<Entr
             return Ok(None);
         }
         let mut places = match segment_places(&*reading.fetch, *segment).await {
-            Err(e) if suspects.explain(&e) => return Ok(None),
+            Err(e) if is_damage(&e) => {
+                tracing::warn!(error = %e.chain(), "a segment of the parent is not readable; the file is read again");
+                return Ok(None);
+            }
             read => read?,
         };
         let mut moved = false;
