@@ -1,6 +1,7 @@
 //! What the coordinator asks of the repository. A trait, so that its own work can be tested without one.
 
 mod copies;
+mod figures;
 mod keyring;
 mod upkeep;
 
@@ -21,12 +22,13 @@ use repository::store::Counts;
 use service::repo::{Probe, Settings};
 
 pub use copies::Copying;
+pub use figures::Measuring;
 pub use keyring::Keyring;
 pub use upkeep::Upkeep;
 
 /// The repository, as the coordinator sees it.
 #[async_trait]
-pub trait Engine: Upkeep + Copying + Keyring {
+pub trait Engine: Upkeep + Copying + Keyring + Measuring {
     /// All committed snapshots, oldest first, and what is damaged.
     async fn snapshots(&self) -> Result<(Vec<Snapshot>, Vec<repository::Error>)>;
     /// One snapshot by `latest`, id or prefix.

@@ -96,8 +96,15 @@ const READS: &[&str] = &[
     "Stats",
 ];
 const WRITES: &[&str] = &["RunBackup", "Restore", "CancelRun"];
-const MAINTENANCE_READS: &[&str] =
-    &["ListMaintenance", "GetMaintenance", "WatchMaintenance", "ListAudit", "ListHealth", "ListKeys"];
+const MAINTENANCE_READS: &[&str] = &[
+    "ListMaintenance",
+    "GetMaintenance",
+    "WatchMaintenance",
+    "ListAudit",
+    "ListHealth",
+    "ListKeys",
+    "Measure",
+];
 const MAINTENANCE_WRITES: &[&str] = &[
     "Forget",
     "Unforget",

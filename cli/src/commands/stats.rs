@@ -7,10 +7,10 @@ use anyhow::Result;
 use repository::env::Timestamp;
 use repository::ops::stats::{self, Between, Bytes, Detail, Freed, Ranked};
 use repository::ops::{Problems, Repository, forget, snapshots};
-use repository::retention::plan;
+use repository::retention::{Rules, plan};
 use serde::Serialize;
 
-use crate::app::{App, Where};
+use crate::app::App;
 use crate::args::StatsArgs;
 use crate::escape::{escape, tame};
 use crate::exit::{Exit, usage};
@@ -28,14 +28,10 @@ pub(super) async fn stats(app: &App, args: StatsArgs) -> Result<Exit> {
     if !args.detail && args.between.is_none() && args.would_free.is_none() {
         return super::snapshots::stats(app).await;
     }
-    let repo = match app.place()? {
-        Where::Repo(url) => app.open(url, 0, None).await?,
-        Where::Coordinator(_) => return Err(usage("this reads the store itself: pass --repo URL")),
-    };
     match (&args.between, &args.would_free) {
-        (Some(pair), _) => between(app, &repo, pair, &args).await,
-        (None, Some(named)) => would_free(app, &repo, named, &args).await,
-        (None, None) => detail(app, &repo).await,
+        (Some(pair), _) => between(app, pair, &args).await,
+        (None, Some(named)) => would_free(app, named, &args).await,
+        (None, None) => detail(app).await,
     }
 }
 
@@ -161,9 +157,12 @@ impl From<&Detail> for DetailRecord {
     }
 }
 
-async fn detail(app: &App, repo: &Arc<Repository>) -> Result<Exit> {
+async fn detail(app: &App) -> Result<Exit> {
     let task = app.task();
-    let detail = app.or_cancel(stats::detail(repo, &task)).await??;
+    let detail = match app.source().await? {
+        Source::Repo(repo) => app.or_cancel(stats::detail(&repo, &task)).await??,
+        Source::Coordinator(remote) => app.or_cancel(remote.detail()).await??,
+    };
     let record = DetailRecord::from(&detail);
     output::print(app.format(), &record, |r| {
         let mut out = format!(
@@ -240,9 +239,8 @@ impl From<&Freed> for FreedRecord {
     }
 }
 
-async fn would_free(app: &App, repo: &Arc<Repository>, named: &[String], args: &StatsArgs) -> Result<Exit> {
+async fn would_free(app: &App, named: &[String], args: &StatsArgs) -> Result<Exit> {
     let rules = args.keep.rules();
-    let mut ids = HashSet::new();
     match (named.is_empty(), rules.is_empty()) {
         (true, true) => {
             return Err(usage(
@@ -250,18 +248,16 @@ async fn would_free(app: &App, repo: &Arc<Repository>, named: &[String], args: &
             ));
         }
         (false, false) => return Err(usage("either name SNAPSHOTs or give rules")),
-        (false, true) => {
-            for spec in named {
-                ids.insert(app.or_cancel(snapshots::get(repo, spec, args.volume.as_deref())).await??.id);
-            }
-        }
-        (true, false) => {
-            let (candidates, _) = app.or_cancel(forget::candidates(repo, args.volume.as_deref())).await??;
-            ids.extend(plan(candidates, &rules, app.env.now()).forgotten().map(|s| s.id));
-        }
+        _ => {}
     }
-    let task = app.task();
-    let freed = app.or_cancel(stats::would_free(repo, &ids, &task)).await??;
+    let rules = Some(rules).filter(|r| !r.is_empty());
+    let volume = args.volume.as_deref();
+    let freed = match app.source().await? {
+        Source::Repo(repo) => freed_here(app, &repo, named, rules.as_ref(), volume).await?,
+        Source::Coordinator(remote) => {
+            app.or_cancel(remote.would_free(named, rules.as_ref(), volume)).await??
+        }
+    };
     output::print(app.format(), &FreedRecord::from(&freed), |r| {
         format!(
             "forgetting {} snapshots would free {}: {} in {} packs that nobody else needs, the rest by compaction\n",
@@ -273,6 +269,25 @@ async fn would_free(app: &App, repo: &Arc<Repository>, named: &[String], args: &
     })?;
     warn(&freed.problems);
     Ok(exit(&freed.problems))
+}
+
+async fn freed_here(
+    app: &App,
+    repo: &Arc<Repository>,
+    named: &[String],
+    rules: Option<&Rules>,
+    volume: Option<&str>,
+) -> Result<Freed> {
+    let mut ids = HashSet::new();
+    for spec in named {
+        ids.insert(app.or_cancel(snapshots::get(repo, spec, volume)).await??.id);
+    }
+    if let Some(rules) = rules {
+        let (candidates, _) = app.or_cancel(forget::candidates(repo, volume)).await??;
+        ids.extend(plan(candidates, rules, app.env.now()).forgotten().map(|s| s.id));
+    }
+    let task = app.task();
+    Ok(app.or_cancel(stats::would_free(repo, &ids, &task)).await??)
 }
 
 #[derive(Debug, Serialize)]
@@ -294,13 +309,16 @@ struct BetweenRecord {
     folders: Vec<RankedRecord>,
 }
 
-async fn between(app: &App, repo: &Arc<Repository>, pair: &[String], args: &StatsArgs) -> Result<Exit> {
+async fn between(app: &App, pair: &[String], args: &StatsArgs) -> Result<Exit> {
     let [older, newer] = pair else { return Err(usage("--between takes two snapshots")) };
-    let source = Source::Repo(Arc::clone(repo));
+    let source = app.source().await?;
     let older = app.snapshot(&source, older, args.volume.as_deref()).await?;
     let newer = app.snapshot(&source, newer, args.volume.as_deref()).await?;
     let (task, top) = (app.task(), args.top.unwrap_or(TOP));
-    let found = app.or_cancel(stats::between(repo, (&older, &newer), top, &task)).await??;
+    let found = match &source {
+        Source::Repo(repo) => app.or_cancel(stats::between(repo, (&older, &newer), top, &task)).await??,
+        Source::Coordinator(remote) => app.or_cancel(remote.between(&older, &newer, top)).await??,
+    };
     let Between { bytes_new, added, removed, changed, bytes_removed, files, folders } = found;
     let list = |list: Vec<Ranked>| {
         list.into_iter().map(|r| RankedRecord { path: escape(&r.path), bytes: r.bytes }).collect::<Vec<_>>()

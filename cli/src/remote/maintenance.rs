@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proto::convert::{
-    failure_from_wire, figures_from_wire, health_from_wire, rules_to_wire, sid_from_wire, task_id_from_wire,
-    task_spec_to_wire,
+    between_from_wire, detail_from_wire, failure_from_wire, figures_from_wire, freed_from_wire,
+    health_from_wire, join_parts, rules_to_wire, sid_from_wire, task_id_from_wire, task_spec_to_wire,
 };
 use proto::task::{TaskId, TaskSpec};
+use proto::v1::measure_request::What;
 use proto::v1::{self, RunState};
 use repository::env::Timestamp;
 use repository::ids::Sid;
@@ -17,13 +18,15 @@ use repository::monitor::Figures;
 use repository::ops::Task;
 use repository::ops::audit::Filter;
 use repository::ops::proofs::Health;
+use repository::ops::snapshots::Snapshot;
+use repository::ops::stats::{Between, Detail, Freed};
 use repository::retention::Rules;
 use repository::{Error, ErrorKind, Result};
 use tonic::Status;
 
 use crate::args::PinArgs;
 
-use super::{RECONNECT_SECONDS, RECONNECTS_MAX, Remote, error, is_lost, timed, wrong};
+use super::{RECONNECT_SECONDS, RECONNECTS_MAX, Remote, error, is_lost, spec, timed, wrong};
 
 /// What to forget.
 #[derive(Clone, Debug)]
@@ -187,6 +190,41 @@ impl Remote {
             }
         }
         Ok(None)
+    }
+
+    /// Figures of the whole domain.
+    pub(crate) async fn detail(&self) -> Result<Detail> {
+        detail_from_wire(self.measure(What::Detail(v1::MeasureDetail {})).await?)
+    }
+
+    /// What the newer of two snapshots brought.
+    pub(crate) async fn between(&self, older: &Snapshot, newer: &Snapshot, top: usize) -> Result<Between> {
+        let top = u32::try_from(top).unwrap_or(u32::MAX);
+        let pair = v1::MeasureBetween { older: spec(older), newer: spec(newer), top };
+        between_from_wire(self.measure(What::Between(pair)).await?)
+    }
+
+    /// What would be freed.
+    pub(crate) async fn would_free(
+        &self,
+        snapshots: &[String],
+        rules: Option<&Rules>,
+        volume: Option<&str>,
+    ) -> Result<Freed> {
+        let rules = rules.map(rules_to_wire);
+        let volume = volume.unwrap_or_default().to_owned();
+        let what = v1::MeasureWouldFree { snapshots: snapshots.to_vec(), rules, volume };
+        freed_from_wire(self.measure(What::WouldFree(what)).await?)
+    }
+
+    async fn measure(&self, what: What) -> Result<v1::MeasureResponse> {
+        let request = v1::MeasureRequest { what: Some(what) };
+        let mut answers = self.maintenance.clone().measure(request).await.map_err(wrong)?.into_inner();
+        let mut parts = Vec::new();
+        while let Some(part) = answers.message().await.map_err(wrong)? {
+            parts.push(part);
+        }
+        Ok(join_parts(parts))
     }
 
     /// Who may open the domain.

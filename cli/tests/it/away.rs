@@ -230,3 +230,29 @@ fn a_token_that_only_reads_starts_nothing_and_changes_no_key() {
     let audit = run(&["audit", "--kind", "mirrored"], &reader).ok();
     assert!(audit.contains("ops"), "{audit}");
 }
+
+#[test]
+fn figures_through_the_coordinator_are_those_of_the_bucket() {
+    let fleet = Fleet::configured("maintenance: {gc: {enabled: false}}\n");
+    tree(&fleet.path("v"), 2 * MIB, 1);
+    let _agent = fleet.agent("a", &["v"]);
+    let first = finished(fleet.backup("v"))["id"].as_str().unwrap().to_owned();
+    append(&fleet.path("v/sub/a.txt"), &vec![b'x'; 5000]);
+    let second = finished(fleet.backup("v"))["id"].as_str().unwrap().to_owned();
+    for words in [
+        &["stats", "--detail"][..],
+        &["stats", "--between", &first, &second, "--top", "3"],
+        &["stats", "--would-free", &first[..8]],
+        &["stats", "--would-free", "--keep-last", "1", "--volume", "v"],
+    ] {
+        let (through, bare) = (fleet.json(words), fleet.on_bucket(words));
+        assert_eq!(through, bare, "{words:?}");
+    }
+    let between = fleet.json(&["stats", "--between", &first, &second]);
+    assert!(between["files"].to_string().contains("sub/a.txt"), "{between}");
+    let table = fleet.run(&["stats", "--detail"]).ok();
+    assert!(table.contains("ONLY ITS OWN") && table.contains(&first[..8]), "{table}");
+    fleet.run(&["stats", "--would-free"]).failed(2, "say what would be forgotten");
+    fleet.run(&["stats", "--would-free", "nonsense!"]).failed(2, "names no snapshot");
+    fleet.run(&["stats", "--between", &first, &second, "--top", "99999"]).failed(2, "between.top");
+}

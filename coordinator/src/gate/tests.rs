@@ -22,7 +22,7 @@ fn all_methods() -> Vec<String> {
 #[test]
 fn every_method_is_listed_and_unknown_ones_are_refused() {
     let all = all_methods();
-    assert_eq!(all.len(), 31, "{all:?}");
+    assert_eq!(all.len(), 32, "{all:?}");
     for path in all {
         assert!(need(&path).unwrap().is_some(), "{path}");
     }

@@ -55,7 +55,7 @@ impl ClientService {
     }
 
     /// A stream behind which the repository works.
-    fn stream<T: Send + 'static>(
+    pub(super) fn stream<T: Send + 'static>(
         &self,
         core: &Core,
         messages: BoxStream<'static, Result<T, Status>>,

@@ -9,6 +9,7 @@ use repository::ops::audit::Filter;
 use repository::ops::forget::Because;
 use tonic::{Request, Response};
 
+use super::batch::batches;
 use super::client::{ClientService, Out, answer, take};
 use super::pump::Outgoing;
 use crate::gate::Grant;
@@ -16,6 +17,7 @@ use crate::limits::RUNS_LISTED;
 
 mod forget;
 mod keys;
+mod measure;
 mod views;
 
 /// Serves maintenance, within the bounds of the clients' service.
@@ -32,6 +34,7 @@ impl Maintenance for MaintenanceService {
     type ForgetStream = Outgoing<v1::ForgetResponse>;
     type ListMaintenanceStream = Outgoing<v1::ListMaintenanceResponse>;
     type WatchMaintenanceStream = Outgoing<v1::MaintenanceTask>;
+    type MeasureStream = Outgoing<v1::MeasureResponse>;
     type ListAuditStream = Outgoing<v1::ListAuditResponse>;
     type ListHealthStream = Outgoing<v1::ListHealthResponse>;
 
@@ -147,6 +150,13 @@ impl Maintenance for MaintenanceService {
         let by = caller(&request);
         let (core, r) = take(request)?;
         answer(keys::rotate(&core, r, by).await)
+    }
+
+    async fn measure(&self, request: Request<v1::MeasureRequest>) -> Out<Self::MeasureStream> {
+        let (core, r) = take(request)?;
+        let parts = measure::measure(core.clone(), r);
+        let to_wire = v1::MeasureResponse::clone;
+        self.0.stream(&core, batches(parts, to_wire, prost::Message::encoded_len, convert::join_parts))
     }
 
     async fn list_audit(&self, request: Request<v1::ListAuditRequest>) -> Out<Self::ListAuditStream> {

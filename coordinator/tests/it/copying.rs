@@ -1,7 +1,9 @@
-//! Copies, mirrors, locks and keys of a repository that is not there.
+//! Copies, mirrors, locks, keys and figures of a repository that is not there.
+
+use std::collections::HashSet;
 
 use async_trait::async_trait;
-use coordinator::engine::{Copying, Keyring};
+use coordinator::engine::{Copying, Keyring, Measuring};
 use coordinator::maintenance::Destination;
 use repository::env::Timestamp;
 use repository::ids::Sid;
@@ -14,6 +16,8 @@ use repository::ops::forget::Because;
 use repository::ops::keys::KeyList;
 use repository::ops::lock::{LockReport, LockRequest};
 use repository::ops::mirror::{MirrorReport, MirrorRequest};
+use repository::ops::snapshots::Snapshot;
+use repository::ops::stats::{Between, Detail, Freed};
 use repository::{Error, ErrorKind, Result};
 
 use crate::fakes::FakeEngine;
@@ -84,5 +88,32 @@ impl Keyring for FakeEngine {
     async fn rotate_keys(&self, because: &Because) -> Result<Changed> {
         self.note("rotate", because);
         Ok(Changed { version: 3, epoch: 2, leftovers: 0 })
+    }
+}
+
+/// Notes its end when it is dropped.
+struct Dropped<'a>(&'a FakeEngine);
+
+impl Drop for Dropped<'_> {
+    fn drop(&mut self) {
+        self.0.note("counting was dropped", &Because { by: String::new(), why: String::new() });
+    }
+}
+
+/// Counts for ever.
+#[async_trait]
+impl Measuring for FakeEngine {
+    async fn detail(&self, _: &Task) -> Result<Detail> {
+        self.note("counting", &Because { by: String::new(), why: String::new() });
+        let _told = Dropped(self);
+        std::future::pending().await
+    }
+
+    async fn between(&self, _: (&Snapshot, &Snapshot), _: usize, _: &Task) -> Result<Between> {
+        Ok(Between::default())
+    }
+
+    async fn would_free(&self, _: &HashSet<Sid>, _: &Task) -> Result<Freed> {
+        Ok(Freed::default())
     }
 }

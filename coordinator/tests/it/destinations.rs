@@ -143,3 +143,23 @@ async fn a_store_that_never_answers_does_not_hold_the_queue() {
     wait(&client, next, RunState::Done).await;
     coordinator.stop().await;
 }
+
+#[tokio::test]
+async fn figures_that_nobody_waits_for_are_not_counted_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Arc::new(FakeEngine::default());
+    let coordinator = Coordinator::start(coordinator_config(dir.path()), engine.clone()).await;
+    let client = client(&coordinator.target());
+    let what = Some(proto::v1::measure_request::What::Detail(proto::v1::MeasureDetail {}));
+    let counted = client.clone().measure(proto::v1::MeasureRequest { what }).await.unwrap();
+    eventually("it counts", async || (engine.count("counting") == 1).then_some(())).await;
+    // Everything else goes on meanwhile.
+    let (id, _) = start(&client, &TaskSpec::Forget).await.unwrap();
+    wait(&client, id, RunState::Done).await;
+    assert_eq!(engine.count("counting was dropped"), 0);
+    drop(counted);
+    eventually("it ended", async || (engine.count("counting was dropped") == 1).then_some(())).await;
+    let refused = client.clone().measure(proto::v1::MeasureRequest { what: None }).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    coordinator.stop().await;
+}

@@ -53,6 +53,8 @@ pub const AGE_SECONDS_MAX: u64 = 1000 * 366 * 24 * 3600;
 const SPEC_BYTES_MAX: usize = 64;
 /// More snapshots of a volume than anybody keeps.
 const SNAPSHOTS_NEWEST_MAX: i64 = 1_000_000_000;
+/// Files and folders of a comparison that are named.
+const TOP_MAX: u32 = 10_000;
 /// zstd's largest level that needs no more memory.
 const ZSTD_LEVEL_MAX: i64 = 19;
 const VERSION_BYTES_MAX: usize = 64;
@@ -303,6 +305,24 @@ check! {
     GetMaintenanceRequest: |r| id("task_id", &r.task_id);
     CancelMaintenanceRequest: |r| id("task_id", &r.task_id);
     WatchMaintenanceRequest: |r| id("task_id", &r.task_id);
+    MeasureRequest: |r| match &r.what {
+        None => Err(bad("what", "missing")),
+        Some(v1::measure_request::What::Detail(v1::MeasureDetail {})) => Ok(()),
+        Some(v1::measure_request::What::Between(b)) => {
+            snapshot("between.older", b.older.as_ref())?;
+            snapshot("between.newer", b.newer.as_ref())?;
+            at_most("between.top", b.top, TOP_MAX)
+        }
+        Some(v1::measure_request::What::WouldFree(w)) => {
+            snapshot_names("would_free.snapshots", &w.snapshots)?;
+            optional_name("would_free.volume", &w.volume, VOLUME_BYTES_MAX)?;
+            w.rules.as_ref().map_or(Ok(()), Check::check)?;
+            match w.snapshots.is_empty() == w.rules.is_none() {
+                true => Err(bad("would_free", "name snapshots, or give rules")),
+                false => Ok(()),
+            }
+        }
+    };
     AddKeyRequest: |r| {
         check_name("recipient", &r.recipient, TAG_BYTES_MAX)?;
         if r.role() == v1::add_key_request::Role::Unspecified {

@@ -5,6 +5,7 @@
 
 mod check;
 mod entry;
+mod figures;
 mod job;
 mod lookup;
 mod report;
@@ -23,6 +24,10 @@ pub use check::{
     RESTORE_ROOTS_MAX, RUNS_LISTED_MAX, TAG_BYTES_MAX, TAGS_MAX, VOLUME_BYTES_MAX, VOLUMES_MAX, check_name,
 };
 pub use entry::{change_from_wire, change_to_wire, entry_from_wire, entry_to_wire};
+pub use figures::{
+    between_from_wire, between_to_wire, detail_from_wire, detail_to_wire, freed_from_wire, freed_to_wire,
+    join_parts,
+};
 pub use job::{
     decode_kept, decode_result, decode_spec, encode_kept, encode_result, encode_spec, existing_from_wire,
     existing_to_wire, job_from_wire, job_id_from_wire, job_to_wire, result_from_wire, result_to_wire,
