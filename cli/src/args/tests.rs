@@ -93,7 +93,6 @@ fn refused() {
         "copy",
         "copy --to /r --to-key-file k --to-passphrase-file p",
         "mirror",
-        "lock",
         "lock --days 0",
         "policy",
         "policy admin",

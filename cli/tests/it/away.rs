@@ -98,7 +98,8 @@ fn a_copy_is_cancelled_killed_and_finished() {
         lost.code,
         lost.stderr
     );
-    fleet.run(&["copy", "--to", "offsite", "nonsense!"]).failed(2, "names no snapshot");
+    let wrong = fleet.run(&["copy", "--to", "offsite", "nonsense!"]);
+    assert!(wrong.code == Some(2) && wrong.stderr.contains("names no snapshot"), "{}", wrong.stderr);
     let secret = ["copy", "--to", "offsite", "--to-key-file", "k", "--memory", "1GiB"];
     fleet.run(&secret).failed(2, "--memory, --to-key-file: the coordinator's configuration says that");
     let table = fleet.run(&["maintenance"]).ok();
