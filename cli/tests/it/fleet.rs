@@ -36,11 +36,11 @@ impl Fleet {
         Self { folder, yaml, url, coordinator }
     }
 
-    /// One more of the same repository, with a state folder of its own.
-    pub(crate) fn another_coordinator(&self, yaml: &str) -> Running {
+    /// One more of the same repository, with a state folder of its own, and where it listens.
+    pub(crate) fn another_coordinator(&self, yaml: &str) -> (Running, String) {
         let mut another = start_coordinator(&self.holdfast(), &self.repo(), "127.0.0.1:0", ("another", yaml));
-        another.grpc();
-        another
+        let url = format!("http://{}", another.grpc());
+        (another, url)
     }
 
     pub(crate) fn path(&self, below: &str) -> PathBuf {
