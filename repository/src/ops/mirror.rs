@@ -37,7 +37,7 @@ use listing::{Listing, Stage};
 pub struct MirrorRequest {
     /// Delete what the source has no more.
     pub delete: bool,
-    /// Refuse to delete more than this share of the mirror's packs (by bytes), percent.
+    /// Refuse to delete more than this share of the mirror's packs (by bytes), or of a domain's outcomes (by count), percent.
     pub delete_share_max: u8,
     /// Compare bytes, not only sizes, of what is there already.
     pub compare_bytes: bool,

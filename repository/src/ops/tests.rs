@@ -33,6 +33,7 @@ mod lock;
 mod mended;
 mod met;
 mod mirror;
+mod mirror_losses;
 mod parent;
 mod pins;
 mod readers;

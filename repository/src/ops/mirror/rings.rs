@@ -10,13 +10,14 @@ use crate::ids::DomainName;
 use crate::layout::Layout;
 use crate::limits::MIRROR_ROUNDS_MAX;
 use crate::store::{Key, StoreErrorKind};
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Keys of the copies of each version.
 type Versions<'k> = BTreeMap<u32, Vec<&'k Key>>;
 
 impl Run<'_> {
-    /// Copies rings until a listing shows none that the mirror lacks, and then, if asked to delete, drops what K3 drops.
+    /// Lists rings and copies those that the mirror lacks, again while one vanishes under the hand; and then, if asked to
+    /// delete, drops what K3 drops. [`ErrorKind::Refused`] if one vanished each time: the mirror may lack the newest.
     pub(super) async fn follow_rings(&mut self, listed: &Listing) -> Result<()> {
         for _ in 0..MIRROR_ROUNDS_MAX {
             let now = listed.now(self.source, &["k"]).await?;
@@ -31,7 +32,11 @@ impl Run<'_> {
                 return if self.request.delete { self.drop_old_rings(&now).await } else { Ok(()) };
             }
         }
-        Ok(())
+        let what = format!(
+            "key rings vanished from the source in each of {MIRROR_ROUNDS_MAX} listings; all else was copied, but the mirror \
+             may open with old keys only: mirror again"
+        );
+        Err(Error::new(ErrorKind::Refused, what))
     }
 
     /// K3: versions before the newest one of which both copies are there and the same, if the source has them no more.

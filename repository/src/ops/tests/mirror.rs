@@ -14,23 +14,27 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
 
-fn keep_all() -> MirrorRequest {
+pub(super) fn keep_all() -> MirrorRequest {
     MirrorRequest { delete: false, delete_share_max: 100, compare_bytes: false, memory_bytes_max: 1 << 20 }
 }
 
-fn delete() -> MirrorRequest {
+pub(super) fn delete() -> MirrorRequest {
     MirrorRequest { delete: true, ..keep_all() }
 }
 
-async fn mirrored(source: &Arc<dyn Store>, target: &Arc<dyn Store>, request: &MirrorRequest) -> MirrorReport {
+pub(super) async fn mirrored(
+    source: &Arc<dyn Store>,
+    target: &Arc<dyn Store>,
+    request: &MirrorRequest,
+) -> MirrorReport {
     mirror(source, target, request, &Task::default()).await.unwrap()
 }
 
-fn memory() -> Arc<dyn Store> {
+pub(super) fn memory() -> Arc<dyn Store> {
     Arc::new(RemoteStore::memory())
 }
 
-async fn version(w: &World, seed: u64) -> crate::ids::Sid {
+pub(super) async fn version(w: &World, seed: u64) -> crate::ids::Sid {
     let volume = w.volume();
     // All share this: GC copies it forward when it deletes the pack that it came in.
     fs::write(volume.join("kept"), noise(7777, 30_000)).unwrap();
@@ -45,13 +49,13 @@ async fn forget_and_collect(repo: &Arc<Repository>, snapshot: crate::ids::Sid) {
     collect(repo, request, &Task::default()).await.unwrap();
 }
 
-async fn objects(store: &Arc<dyn Store>) -> BTreeMap<Key, u64> {
+pub(super) async fn objects(store: &Arc<dyn Store>) -> BTreeMap<Key, u64> {
     let all = store.list("", None).try_collect::<Vec<_>>().await.unwrap();
     all.into_iter().map(|l| (l.key, l.bytes)).collect()
 }
 
 /// Opens the mirror, if it is one yet, and reads all that it lists; the snapshots.
-async fn check(target: &Arc<dyn Store>, what: &str) -> Vec<crate::ids::Sid> {
+pub(super) async fn check(target: &Arc<dyn Store>, what: &str) -> Vec<crate::ids::Sid> {
     let has_keys = objects(target).await.keys().any(|k| k.as_str().starts_with("default/k/"));
     if !has_keys {
         return Vec::new();
