@@ -187,9 +187,10 @@ pub struct CopySpec {
 pub struct MirrorSpec {
     /// The destination's name.
     pub to: String,
-    /// Delete there what is here no more.
+    /// Delete there what is here no more; only where that is configured.
     pub delete: Option<bool>,
-    /// Refuse to delete a larger share of its packs, by bytes, percent.
+    /// Refuse to delete a larger share of its packs, by bytes, or of a domain's outcomes, by count, percent; the configured
+    /// one, if smaller.
     pub share_percent_max: Option<u8>,
     /// Compare the bytes of what is there already.
     pub compare_bytes: Option<bool>,

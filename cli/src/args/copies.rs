@@ -126,10 +126,10 @@ pub struct MirrorArgs {
     /// Where to
     #[command(flatten)]
     pub to: To,
-    /// Delete in the mirror what the source has no more
+    /// Delete in the mirror what the source has no more (through a coordinator: only if so configured there)
     #[arg(long)]
     pub delete: bool,
-    /// Stop if more than this share of the mirror's packs, by bytes, would be deleted, percent [default: 50; through a coordinator: as configured there]
+    /// Stop if more than this share of the mirror's packs, by bytes, or of a domain's outcomes would be deleted, percent [default: 50; through a coordinator: at most as configured there]
     #[arg(long, value_name = "PERCENT", requires = "delete", value_parser = clap::value_parser!(u8).range(0..=100))]
     pub max_share: Option<u8>,
     /// Compare the bytes of what is there already, not only the sizes

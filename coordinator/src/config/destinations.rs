@@ -53,7 +53,7 @@ pub struct DestinationLayer {
     pub zstd_level: Option<i32>,
     /// Of mirrors: delete there what is here no more.
     pub delete: Option<bool>,
-    /// Of mirrors: refuse to delete a larger share of its packs.
+    /// Of mirrors: refuse to delete a larger share of its packs, or of a domain's outcomes.
     pub share_percent_max: Option<u8>,
     /// Of mirrors: compare the bytes of what is there already.
     pub compare_bytes: Option<bool>,
@@ -87,6 +87,11 @@ pub(super) fn destinations(
 }
 
 impl DestinationLayer {
+    /// What has no key.
+    pub(super) fn is_mirror(&self) -> bool {
+        self.key_file.is_none() && self.passphrase_file.is_none()
+    }
+
     fn destination(
         &self,
         zone: &TimeZone,
@@ -115,9 +120,9 @@ impl DestinationLayer {
             ..TaskLayer::default()
         };
         task.timing(&mut timing, wrong);
-        let holds = match self.key_file.is_some() || self.passphrase_file.is_some() {
-            true => Holds::Copies(Box::new(self.copies(caches, wrong)?)),
-            false => Holds::Mirror(self.mirror(wrong)),
+        let holds = match self.is_mirror() {
+            true => Holds::Mirror(self.mirror(wrong)),
+            false => Holds::Copies(Box::new(self.copies(caches, wrong)?)),
         };
         let memory = self.memory_bytes_max.and_then(|n| usize::try_from(n).ok());
         Some(Destination {

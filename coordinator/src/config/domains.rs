@@ -35,13 +35,25 @@ pub struct DomainLayer {
     pub retention: Option<Vec<RetentionLayer>>,
     /// What runs by itself in it: all of it, nothing is mixed with the top level's.
     pub maintenance: Option<MaintenanceLayer>,
-    /// Where its copies go, and mirrors of the repository: like keys never taken over.
+    /// Where its copies go: like keys never taken over. No mirrors, which are of all domains.
     pub destinations: Option<Vec<DestinationLayer>>,
     /// This coordinator runs its maintenance.
     pub leader: Option<bool>,
 }
 
 impl DomainLayer {
+    /// A task of one domain would write, and delete, what is all domains'.
+    fn refuse_mirrors(&self, wrong: &mut Vec<String>) {
+        let mirrors = self.destinations.iter().flatten().filter(|to| to.is_mirror());
+        wrong.extend(mirrors.map(|to| {
+            format!(
+                "destination {:?}: a mirror copies every domain: give it a key_file to copy this domain's snapshots, or mirror with \
+                 `holdfast mirror --to URL`, or from a coordinator without a list of domains",
+                to.name
+            )
+        }));
+    }
+
     pub(super) fn key(&self) -> DomainKey {
         DomainKey {
             name: self.name.clone(),
@@ -95,6 +107,7 @@ impl ConfigLayer {
             let mut found = Vec::new();
             let folder = state_dir.join("domains").join(&domain.name);
             let mut own = self.own_of(domain, (&folder, zone), &mut found);
+            domain.refuse_mirrors(&mut found);
             // What the top level says was named already.
             found.retain(|what| !wrong.contains(what));
             wrong.extend(found.into_iter().map(|what| format!("domain {}: {what}", domain.name)));

@@ -273,6 +273,16 @@ fn domains_are_checked() {
         "domains: [{name: a, key_file: /a, schedules: [{volume: x}]}]\n",
         &["domain a: schedule of x: exactly one"],
     );
+    let with = |to: &str| {
+        format!("domains: [{{name: a, key_file: /a, destinations: [{{name: twin, url: /t{to}}}]}}]\n")
+    };
+    for mirror in ["", ", delete: true", ", enabled: false"] {
+        refused(
+            &with(mirror),
+            &["domain a: destination \"twin\": a mirror copies every domain", "holdfast mirror"],
+        );
+    }
+    validate(&format!("{LISTED}{}", with(", key_file: /k2"))).unwrap();
     let two = "domains: [{name: a, key_file: /a}, {name: b, key_file: /b}]\n";
     let open = "listen: 0.0.0.0:1\ntls_cert_file: /c\ntls_key_file: /k\ntls_client_ca_file: /ca\n";
     refused(&format!("{open}{two}"), &["every caller may use all of them"]);

@@ -53,12 +53,12 @@ pub struct CopySettings {
     pub zstd_level: i32,
 }
 
-/// How to mirror, unless somebody says otherwise.
+/// How to mirror. Whoever asks may have less deleted, never more.
 #[derive(Clone, Copy, Debug)]
 pub struct MirrorSettings {
     /// Delete there what is here no more.
     pub delete: bool,
-    /// Refuse to delete a larger share of its packs, by bytes, percent.
+    /// Refuse to delete a larger share of its packs, by bytes, or of a domain's outcomes, by count, percent.
     pub share_percent_max: u8,
     /// Compare the bytes of what is there already.
     pub compare_bytes: bool,

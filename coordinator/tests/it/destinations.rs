@@ -104,6 +104,35 @@ async fn each_destination_has_a_schedule_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_request_tightens_a_mirror_and_never_widens_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let keeps = MirrorSettings { delete: false, share_percent_max: 20, compare_bytes: false };
+    let all = vec![
+        destination("twin", Timing::never(), mirror()),
+        destination("keeps", Timing::never(), Holds::Mirror(keeps)),
+    ];
+    let engine = Arc::new(FakeEngine::default());
+    let coordinator = Coordinator::start(config(dir.path(), all), engine.clone()).await;
+    let client = client(&coordinator.target());
+    for (to, delete, share, ran) in [
+        ("twin", None, None, "mirror twin true 20"),
+        ("twin", Some(false), None, "mirror twin false 20"),
+        ("twin", Some(true), Some(5), "mirror twin true 5"),
+        ("keeps", Some(true), Some(100), "mirror keeps false 20"),
+    ] {
+        let spec = MirrorSpec { to: to.into(), delete, share_percent_max: share, compare_bytes: None };
+        let (id, _) = start(&client, &TaskSpec::Mirror(spec)).await.unwrap();
+        wait(&client, id, RunState::Done).await;
+        assert_eq!(engine.count(ran), 1, "{ran}");
+    }
+    let spec = MirrorSpec { to: "twin".into(), share_percent_max: Some(100), ..MirrorSpec::default() };
+    let (id, _) = start(&client, &TaskSpec::Mirror(spec)).await.unwrap();
+    wait(&client, id, RunState::Done).await;
+    assert_eq!(engine.count("mirror twin true 20"), 2);
+    coordinator.stop().await;
+}
+
+#[tokio::test]
 async fn who_asks_for_a_place_that_is_not_configured_is_told_those_that_are() {
     let dir = tempfile::tempdir().unwrap();
     let all = vec![

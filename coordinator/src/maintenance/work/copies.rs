@@ -52,13 +52,17 @@ impl Core {
     ) -> Result<TaskResult> {
         let to = destination::get(&self.keeper.settings.destinations, &spec.to)?;
         let settings = to.mirror()?;
-        running.say(format!("to {}", to.name));
+        // Who asks may hold less than the operator does: a request tightens what is configured, and never widens it.
+        let share = spec.share_percent_max.unwrap_or(settings.share_percent_max);
         let request = MirrorRequest {
-            delete: spec.delete.unwrap_or(settings.delete),
-            delete_share_max: spec.share_percent_max.unwrap_or(settings.share_percent_max),
+            delete: settings.delete && spec.delete.unwrap_or(true),
+            delete_share_max: share.min(settings.share_percent_max),
             compare_bytes: spec.compare_bytes.unwrap_or(settings.compare_bytes),
             memory_bytes_max: to.memory_bytes_max,
         };
+        let kept =
+            if spec.delete == Some(true) && !request.delete { "; configured not to delete" } else { "" };
+        running.say(format!("to {}{kept}", to.name));
         let mirrored = self.engine.mirror(to, &request, because, &running.task);
         let r = unless_stuck(&running.task, mirrored).await?;
         let counts = counts([
