@@ -12,7 +12,7 @@ use crate::app::{App, Where};
 use crate::args::AuditArgs;
 use crate::escape::{escape, tame};
 use crate::exit::Exit;
-use crate::output;
+use crate::output::{self, counted};
 use crate::records::{local_time, time};
 use crate::run::report_damaged;
 
@@ -162,20 +162,24 @@ impl Detail {
                 format!("generation {generation}: {}{end}", figures.join(", "))
             }
             Self::Verified { level, id, packs, problems, damaged, .. } => {
-                let what = id.as_ref().map_or_else(|| format!("{packs} packs"), |id| id[..8].to_owned());
+                let what = id.as_ref().map_or_else(|| counted(*packs, "pack"), |id| id[..8].to_owned());
                 let verdict = match problems {
                     0 => "ok".to_owned(),
-                    n => format!("{n} problems, {} packs damaged", damaged.len()),
+                    n => format!(
+                        "{}, {} damaged",
+                        counted(*n, "problem"),
+                        counted(damaged.len() as u64, "pack")
+                    ),
                 };
                 format!("{level} {what}: {verdict}")
             }
             Self::Tested { volume, id, files, problems, .. } => {
                 let verdict = if *problems == 0 { "ok".to_owned() } else { format!("{problems} problems") };
-                format!("{} of {volume}, {files} files: {verdict}", &id[..8])
+                format!("{} of {volume}, {}: {verdict}", &id[..8], counted(*files, "file"))
             }
             Self::Repaired { what, id, copy, packs, problems, .. } => match (id, copy) {
                 (Some(id), Some(copy)) => format!("{} without {problems} lost paths as {copy}", &id[..8]),
-                _ => format!("{what}: {packs} packs"),
+                _ => format!("{what}: {}", counted(*packs, "pack")),
             },
             Self::Text { text } => text.clone(),
         }

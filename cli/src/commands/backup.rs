@@ -15,7 +15,7 @@ use crate::app::{App, Where};
 use crate::args::{BackupArgs, Tuning};
 use crate::escape::{escape, tame};
 use crate::exit::{Exit, is_broken_pipe, usage};
-use crate::output::{self, size};
+use crate::output::{self, counted, size};
 use crate::records::{self, BackupRecord};
 use crate::remote::Remote;
 use crate::run::report;
@@ -139,15 +139,15 @@ fn record(done: &BackupReport, seconds: f64) -> BackupRecord {
 fn text(r: &BackupRecord) -> String {
     let s = &r.snapshot;
     let mut out = format!(
-        "snapshot {} of {}\n  {} files, {} in {:.1} s; {} new, {} stored; {} files opened, {} unchanged",
+        "snapshot {} of {}\n  {}, {} in {:.1} s; {} new, {} stored; {} opened, {} unchanged",
         s.id,
         tame(&s.volume),
-        s.files,
+        counted(s.files, "file"),
         size(s.bytes),
         r.seconds,
         size(s.bytes_new),
         size(r.figures.bytes_uploaded),
-        r.figures.files_opened,
+        counted(r.figures.files_opened, "file"),
         r.figures.files_unchanged,
     );
     if s.changed_during_read > 0 {

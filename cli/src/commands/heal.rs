@@ -20,7 +20,7 @@ use crate::app::{App, Where};
 use crate::args::{RepairCommand, RestoreTestArgs, ScrubArgs};
 use crate::escape::{escape, tame};
 use crate::exit::{Exit, usage};
-use crate::output::{self, List, size};
+use crate::output::{self, List, counted, size};
 use crate::records::{self, DamagedRecord, ProblemRecord, time};
 use crate::run::report_damaged;
 
@@ -87,17 +87,17 @@ pub(super) async fn scrub(app: &App, args: &ScrubArgs) -> Result<Exit> {
 
 fn text(r: &ScrubRecord) -> String {
     let mut out = format!(
-        "{} of {} packs, {} of {}, {} blobs in {:.1} s: {}\n",
+        "{} of {}, {} of {}, {} in {:.1} s: {}\n",
         r.packs,
-        r.packs_total,
+        counted(r.packs_total, "pack"),
         size(r.bytes),
         size(r.bytes_total),
-        r.blobs,
+        counted(r.blobs, "blob"),
         r.seconds,
         if r.ok { "ok".to_owned() } else { format!("FAILED: {} packs damaged", r.problems) },
     );
     if r.never_verified > 0 {
-        out += &format!("{} packs were never verified\n", r.never_verified);
+        out += &format!("never verified: {}\n", counted(r.never_verified, "pack"));
     }
     if r.quarantined > 0 {
         out += "what is damaged is in quarantine: the next backups that have it store it again, and `holdfast gc` leads old snapshots there\n";
@@ -192,9 +192,9 @@ async fn test_one(
         let what = if r.sampled { "a sample of " } else { "" };
         let (id, bytes) = (&r.id[..8], size(r.bytes));
         format!(
-            "{id}  {}  {what}{} files, {bytes} in {:.1} s: {verdict}",
+            "{id}  {}  {what}{}, {bytes} in {:.1} s: {verdict}",
             tame(&r.volume),
-            r.files,
+            counted(r.files, "file"),
             r.seconds
         )
     })?;
@@ -261,7 +261,8 @@ async fn repair_index(app: &App, request: IndexRequest) -> Result<Exit> {
     };
     output::print(app.format(), &record, |r| {
         let (word, deltas) = if r.dry_run { ("would be", "") } else { ("are", " again") };
-        format!("{} of {} packs with {} blobs {word} named{deltas}\n", r.packs, r.packs_total, r.blobs)
+        let (packs, blobs) = (counted(r.packs_total, "pack"), counted(r.blobs, "blob"));
+        format!("{} of {packs} with {blobs} {word} named{deltas}\n", r.packs)
     })?;
     told(&done.problems);
     Ok(if done.problems.is_empty() { Exit::Done } else { Exit::Partial })

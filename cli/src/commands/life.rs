@@ -16,7 +16,7 @@ use crate::app::{App, Where};
 use crate::args::{ForgetArgs, GcArgs};
 use crate::escape::tame;
 use crate::exit::{Exit, usage};
-use crate::output::{self, size};
+use crate::output::{self, counted, size};
 use crate::records::{local_time, time};
 use crate::remote::{Fate, Forgetting, Remote};
 use crate::run::report_damaged;
@@ -243,19 +243,21 @@ pub(super) async fn gc(app: &App, args: &GcArgs) -> Result<Exit> {
 }
 
 fn text(r: &GcRecord, dry_run: bool) -> String {
-    let mut out = format!("{} snapshots, {} packs with {}\n", r.snapshots, r.packs, size(r.bytes));
+    let packs = |n| counted(n, "pack");
+    let snapshots = counted(r.snapshots, "snapshot");
+    let mut out = format!("{snapshots}, {} with {}\n", packs(r.packs), size(r.bytes));
     if dry_run {
-        out += &format!("{} packs with {} would be deleted\n", r.condemned, size(r.condemned_bytes));
+        out += &format!("{} with {} would be deleted\n", packs(r.condemned), size(r.condemned_bytes));
         if r.compacted > 0 {
             out += &format!("{} more would be copied: {}\n", r.compacted, size(r.copied_bytes));
         }
         return out;
     }
     if r.copies > 0 {
-        let live = format!("{} packs with {} still needed", r.compacted, size(r.copied_bytes));
+        let live = format!("{} with {} still needed", packs(r.compacted), size(r.copied_bytes));
         out += &format!("{live} were copied into {} with {}\n", r.copies, size(r.copies_bytes));
     }
-    out += &format!("{} packs with {} deleted\n", r.deleted, size(r.deleted_bytes));
+    out += &format!("{} with {} deleted\n", packs(r.deleted), size(r.deleted_bytes));
     if r.compaction_waiting > 0 {
         out += &format!("{} packs are worth copying and wait for the next run\n", r.compaction_waiting);
     }

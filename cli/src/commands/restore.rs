@@ -8,7 +8,7 @@ use crate::app::{App, Where};
 use crate::args::RestoreArgs;
 use crate::escape::{escape, tame};
 use crate::exit::{Exit, usage};
-use crate::output::{self, size};
+use crate::output::{self, counted, size};
 use crate::place;
 use crate::records::{self, RestoreRecord};
 use crate::source::Source;
@@ -73,12 +73,12 @@ pub(super) async fn restore(app: &App, args: RestoreArgs) -> Result<Exit> {
 
 fn text(r: &RestoreRecord) -> String {
     let mut out = format!(
-        "restored {} of {} into {}\n  {} entries, {} files, {} in {:.1} s",
+        "restored {} of {} into {}\n  {}, {}, {} in {:.1} s",
         &r.id[..8],
         tame(&r.volume),
         r.target,
-        r.entries,
-        r.files,
+        counted(r.entries, "entry"),
+        counted(r.files, "file"),
         size(r.bytes),
         r.seconds
     );

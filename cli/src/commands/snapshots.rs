@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::app::App;
 use crate::escape::tame;
 use crate::exit::Exit;
-use crate::output::{self, size};
+use crate::output::{self, counted, size};
 use crate::records::{HealthRecord, SnapshotRecord, StatsRecord, local_time};
 use crate::run::report;
 
@@ -61,9 +61,9 @@ pub(super) async fn stats(app: &App) -> Result<Exit> {
     let record = StatsRecord::from(&stats);
     output::print(app.format(), &record, |r| {
         let mut out = format!(
-            "{} snapshots of {} volumes, {} if each were whole, {} stored\n\n",
-            r.snapshots,
-            r.volumes.len(),
+            "{} of {}, {} if each were whole, {} stored\n\n",
+            counted(r.snapshots, "snapshot"),
+            counted(r.volumes.len() as u64, "volume"),
             size(r.bytes_plain),
             size(r.bytes_stored),
         );

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::args::StatsArgs;
 use crate::escape::{escape, tame};
 use crate::exit::{Exit, usage};
-use crate::output::{self, size};
+use crate::output::{self, counted, size};
 use crate::records::{self, ProblemRecord, local_time, time};
 use crate::source::Source;
 
@@ -174,14 +174,14 @@ async fn detail(app: &App) -> Result<Exit> {
             r.compression,
         );
         out += &format!(
-            "{} packs with {}, {} % of it needed",
-            r.packs,
+            "{} with {}, {} % of it needed",
+            counted(r.packs, "pack"),
             size(r.packs_bytes),
             r.live_share * 100.0
         );
         if r.packs_unneeded > 0 {
-            out +=
-                &format!("; {} packs with {} by no snapshot", r.packs_unneeded, size(r.packs_unneeded_bytes));
+            let packs = counted(r.packs_unneeded, "pack");
+            out += &format!("; {packs} with {} by no snapshot", size(r.packs_unneeded_bytes));
         }
         out += "\n\n";
         let rows = detail.volumes.iter().map(|(name, v)| {
@@ -260,11 +260,11 @@ async fn would_free(app: &App, named: &[String], args: &StatsArgs) -> Result<Exi
     };
     output::print(app.format(), &FreedRecord::from(&freed), |r| {
         format!(
-            "forgetting {} snapshots would free {}: {} in {} packs that nobody else needs, the rest by compaction\n",
-            r.snapshots,
+            "forgetting {} would free {}: {} in {} that nobody else needs, the rest by compaction\n",
+            counted(r.snapshots, "snapshot"),
             size(r.blobs.stored.max(r.packs_bytes)),
             size(r.packs_bytes),
-            r.packs,
+            counted(r.packs, "pack"),
         )
     })?;
     warn(&freed.problems);

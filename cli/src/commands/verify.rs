@@ -12,7 +12,7 @@ use crate::app::{App, Where};
 use crate::args::Detach;
 use crate::escape::{escape, tame};
 use crate::exit::{Exit, usage};
-use crate::output::{List, size};
+use crate::output::{List, counted, size};
 use crate::records::{self, DamagedRecord, VerifyRecord};
 use crate::run::report_damaged;
 use crate::source::Source;
@@ -136,10 +136,10 @@ fn text(r: &VerifyRecord) -> String {
     let verdict = if r.ok { "ok".to_owned() } else { format!("FAILED: {} problems", r.problems) };
     let (id, bytes) = (&r.id[..8], size(r.bytes));
     format!(
-        "{id}  {}  {}, {} entries, {bytes} in {:.1} s: {verdict}",
+        "{id}  {}  {}, {}, {bytes} in {:.1} s: {verdict}",
         tame(&r.volume),
         r.level,
-        r.entries,
+        counted(r.entries, "entry"),
         r.seconds
     )
 }
