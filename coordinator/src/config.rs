@@ -87,7 +87,7 @@ pub struct TokenLayer {
     /// Ids of agents; `*` stands for any text.
     #[serde(default)]
     pub agents: Vec<String>,
-    /// `read` or `write`.
+    /// `read`, `write` or `admin`.
     pub clients: Option<AccessLayer>,
     /// Who its holder is, for the audit; the file's name unless given.
     pub name: Option<String>,
@@ -103,6 +103,8 @@ pub enum AccessLayer {
     Read,
     /// That, and run and cancel.
     Write,
+    /// That, and handle keys.
+    Admin,
 }
 
 /// The coordinator's settings, validated.
@@ -225,8 +227,8 @@ impl ConfigLayer {
         let all = || vec!["*".to_owned()];
         let grant = |f: &PathBuf| Grant { name: name_of(f), ..Grant::default() };
         let agents = |f: &PathBuf| (f.clone(), Grant { agents: all(), ..grant(f) });
-        let write = Some(Access::Write);
-        let clients = |f: &PathBuf| (f.clone(), Grant { clients: write, ..grant(f) });
+        let admin = Some(Access::Admin);
+        let clients = |f: &PathBuf| (f.clone(), Grant { clients: admin, ..grant(f) });
         let mut all: Vec<_> = self.agent_token_file.iter().map(agents).collect();
         all.extend(self.client_token_file.iter().map(clients));
         for token in self.tokens.iter().flatten() {
@@ -304,6 +306,7 @@ impl TokenLayer {
         let clients = self.clients.map(|access| match access {
             AccessLayer::Read => Access::Read,
             AccessLayer::Write => Access::Write,
+            AccessLayer::Admin => Access::Admin,
         });
         let name = self.name.clone().unwrap_or(holder);
         if let Err(e) = check_name("name", &name, TAG_BYTES_MAX) {

@@ -66,6 +66,8 @@ pub struct Core {
     started: Timestamp,
     snapshots: RwLock<Arc<Snapshots>>,
     watches: Mutex<HashMap<JobId, tokio::sync::watch::Sender<Option<View>>>>,
+    /// Snapshots are brought back one after the other: each may hold a tree's worth of work.
+    pub(crate) undoing: tokio::sync::Mutex<()>,
     wake: Notify,
 }
 
@@ -100,6 +102,7 @@ impl Core {
             env,
             snapshots: RwLock::default(),
             watches: Mutex::default(),
+            undoing: tokio::sync::Mutex::default(),
             wake: Notify::new(),
         })
     }

@@ -22,8 +22,10 @@ use crate::glob::matches;
 pub enum Access {
     /// List, look into snapshots, read their files, verify, watch, read the audit.
     Read,
-    /// That, run and cancel backups and restores, forget, change keys, and run and cancel maintenance.
+    /// That, run and cancel backups and restores, forget, and run and cancel maintenance.
     Write,
+    /// That, and see and change who may open the domain: what outlives the token.
+    Admin,
 }
 
 /// What a token lets its holder be.
@@ -43,7 +45,7 @@ impl Grant {
     /// Everything: what a caller has when no tokens are configured.
     fn all() -> Self {
         let name = "a client without token".to_owned();
-        Self { name, agents: vec!["*".to_owned()], clients: Some(Access::Write), domains: None }
+        Self { name, agents: vec!["*".to_owned()], clients: Some(Access::Admin), domains: None }
     }
 
     /// True for a domain that it is for.
@@ -65,6 +67,9 @@ impl Grant {
         match need {
             Need::Agent if self.agents.is_empty() => refuse("this token is not for agents"),
             Need::Client(_) if self.clients.is_none() => refuse("this token is not for clients"),
+            Need::Client(Access::Admin) if self.clients < Some(Access::Admin) => {
+                refuse("this token does not let clients handle keys: that takes `clients: admin`")
+            }
             Need::Client(access) if self.clients < Some(access) => {
                 refuse("this token lets clients read only")
             }
@@ -95,26 +100,12 @@ const READS: &[&str] = &[
     "Verify",
     "Stats",
 ];
+const NONE: &[&str] = &[];
 const WRITES: &[&str] = &["RunBackup", "Restore", "CancelRun"];
-const MAINTENANCE_READS: &[&str] = &[
-    "ListMaintenance",
-    "GetMaintenance",
-    "WatchMaintenance",
-    "ListAudit",
-    "ListHealth",
-    "ListKeys",
-    "Measure",
-];
-const MAINTENANCE_WRITES: &[&str] = &[
-    "Forget",
-    "Unforget",
-    "Pin",
-    "StartMaintenance",
-    "CancelMaintenance",
-    "AddKey",
-    "RemoveKey",
-    "RotateKeys",
-];
+const MAINTENANCE_READS: &[&str] =
+    &["ListMaintenance", "GetMaintenance", "WatchMaintenance", "ListAudit", "ListHealth", "Measure"];
+const MAINTENANCE_WRITES: &[&str] = &["Forget", "Unforget", "Pin", "StartMaintenance", "CancelMaintenance"];
+const MAINTENANCE_ADMINS: &[&str] = &["ListKeys", "AddKey", "RemoveKey", "RotateKeys"];
 
 /// True for methods of ours; health and reflection are for everybody, and about no domain.
 pub(crate) fn is_ours(path: &str) -> bool {
@@ -129,14 +120,17 @@ fn need(path: &str) -> Result<Option<Need>> {
     {
         return Ok(Some(Need::Agent));
     }
-    let (method, reads, writes) = match ours.split_once('/') {
-        Some(("v1.Holdfast", method)) => (method, READS, WRITES),
-        Some(("v1.Maintenance", method)) => (method, MAINTENANCE_READS, MAINTENANCE_WRITES),
-        _ => ("", READS, WRITES),
+    let (method, reads, writes, admins) = match ours.split_once('/') {
+        Some(("v1.Holdfast", method)) => (method, READS, WRITES, NONE),
+        Some(("v1.Maintenance", method)) => {
+            (method, MAINTENANCE_READS, MAINTENANCE_WRITES, MAINTENANCE_ADMINS)
+        }
+        _ => ("", NONE, NONE, NONE),
     };
     match method {
         _ if reads.contains(&method) => Ok(Some(Need::Client(Access::Read))),
         _ if writes.contains(&method) => Ok(Some(Need::Client(Access::Write))),
+        _ if admins.contains(&method) => Ok(Some(Need::Client(Access::Admin))),
         _ => Err(Error::new(ErrorKind::Refused, format!("no token grants {path}"))),
     }
 }

@@ -200,30 +200,34 @@ fn keys_are_listed_added_removed_and_rotated_without_a_secret() {
 }
 
 #[test]
-fn a_token_that_only_reads_starts_nothing_and_changes_no_key() {
+fn a_token_that_only_reads_starts_nothing_and_keys_are_for_admins() {
     let folder = tempfile::tempdir().unwrap();
-    let (read, write) = (folder.path().join("read"), folder.path().join("write"));
+    let (read, write, admin) =
+        (folder.path().join("read"), folder.path().join("write"), folder.path().join("admin"));
+    std::fs::write(&admin, "a-token-that-handles-keys").unwrap();
     std::fs::write(&read, "a-token-that-only-reads").unwrap();
     std::fs::write(&write, "a-token-that-also-writes").unwrap();
     let tokens = format!(
-        "tokens: [{{file: {}, clients: read}}, {{file: {}, clients: write, name: ops}}]\n\
+        "tokens: [{{file: {}, clients: read}}, {{file: {}, clients: write, name: ops}}, \
+         {{file: {}, clients: admin}}]\n\
          destinations: [{{name: twin, url: {}, enabled: false}}]\n",
         read.display(),
         write.display(),
+        admin.display(),
         folder.path().join("twin").display()
     );
     let fleet = Fleet::configured(&tokens);
     let reader = ["--token-file", read.to_str().unwrap()];
     let writer = ["--token-file", write.to_str().unwrap()];
+    let admin = ["--token-file", admin.to_str().unwrap()];
     let run = |words: &[&str], token: &[&str]| fleet.run(&[words, token].concat());
-    run(&["key", "list"], &reader).ok();
-    for words in [
-        &["mirror", "--to", "twin"][..],
-        &["copy", "--to", "twin"],
-        &["lock", "--days", "1"],
-        &["key", "rotate"],
-        &["key", "remove", "x"],
-    ] {
+    run(&["key", "list"], &admin).ok();
+    for token in [&reader, &writer] {
+        for words in [&["key", "list"][..], &["key", "rotate"], &["key", "remove", "x"]] {
+            run(words, token).failed(1, "clients: admin");
+        }
+    }
+    for words in [&["mirror", "--to", "twin"][..], &["copy", "--to", "twin"], &["lock", "--days", "1"]] {
         run(words, &reader).failed(1, "lets clients read only");
     }
     assert!(!folder.path().join("twin").exists());

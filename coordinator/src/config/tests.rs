@@ -71,7 +71,7 @@ fn tokens_are_checked() {
         grants,
         [
             grant("a", &["*"], None),
-            grant("c", &[], Some(Access::Write)),
+            grant("c", &[], Some(Access::Admin)),
             grant("1", &["node-1", "db-*"], None),
             grant("ward", &[], Some(Access::Read)),
             grant("3", &["x"], Some(Access::Write)),

@@ -265,9 +265,13 @@ impl Core {
             Some(_) => self.work(&record, &running).await,
             None => running.task.check().and_then(|()| Err(Error::new(ErrorKind::Cancelled, "cancelled"))),
         };
+        let waited = turn.is_none();
         drop(turn);
         let figures = running.task.monitor.figures();
-        let event = end_of(done, running.why_stopped(), figures);
+        let event = match end_of(done, running.why_stopped(), figures) {
+            Event::Interrupt if waited => Event::InterruptWaiting,
+            event => event,
+        };
         let changed = self.change_task(record.id, event).await;
         self.keeper.set_running(None);
         self.keeper.changed();

@@ -62,6 +62,10 @@ fn each_token_opens_what_it_grants() {
         ("/holdfast.v1.Holdfast/ListRuns", [false, true, true]),
         ("/holdfast.v1.Holdfast/RunBackup", [false, false, true]),
         ("/holdfast.v1.Holdfast/CancelRun", [false, false, true]),
+        ("/holdfast.v1.Maintenance/ListHealth", [false, true, true]),
+        ("/holdfast.v1.Maintenance/Pin", [false, false, true]),
+        ("/holdfast.v1.Maintenance/ListKeys", [false, false, false]),
+        ("/holdfast.v1.Maintenance/RotateKeys", [false, false, false]),
         ("/grpc.health.v1.Health/Check", [true, true, true]),
     ] {
         for (token, open) in ["agent", "reader", "writer"].iter().zip(open) {

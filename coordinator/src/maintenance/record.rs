@@ -53,6 +53,8 @@ pub enum Event {
     Begin,
     /// The coordinator stopped while it ran.
     Interrupt,
+    /// The coordinator stopped while it waited for its turn.
+    InterruptWaiting,
     /// Somebody wants it ended.
     Cancel,
     /// It ended.
@@ -106,7 +108,13 @@ impl Record {
                 self.started.get_or_insert(now);
                 self.attempts += 1;
             }
-            (Running, Event::Interrupt) if self.cancel_requested => self.end_cancelled(now),
+            (Running, Event::Interrupt | Event::InterruptWaiting) if self.cancel_requested => {
+                self.end_cancelled(now);
+            }
+            (Running, Event::InterruptWaiting) => {
+                self.state = Queued;
+                self.attempts = self.attempts.saturating_sub(1);
+            }
             (Running, Event::Interrupt) if self.attempts >= TASK_ATTEMPTS_MAX => {
                 let what = format!("given up: the coordinator ended {} times while it ran", self.attempts);
                 let error = Error::new(ErrorKind::Internal, what);

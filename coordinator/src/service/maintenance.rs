@@ -1,12 +1,14 @@
 //! The service for the life of the repository: what is forgotten, collected, proven and repaired.
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use prost::Message as _;
 use proto::convert::{self, error_to_status};
 use proto::v1;
 use proto::v1::maintenance_server::Maintenance;
 use repository::env::Timestamp;
 use repository::ops::audit::Filter;
 use repository::ops::forget::Because;
+use repository::{Error, ErrorKind};
 use tonic::{Request, Response};
 
 use super::batch::batches;
@@ -50,11 +52,16 @@ impl Maintenance for MaintenanceService {
         let by = caller(&request);
         let (core, r) = take(request)?;
         let because = Because { by, why: r.reason };
-        let (forgotten, id) =
-            core.engine.unforget(&r.snapshot, &because).await.map_err(|e| error_to_status(&e))?;
-        let answered =
-            v1::UnforgetResponse { forgotten: forgotten.0.to_vec().into(), id: id.0.to_vec().into() };
-        answer(core.refresh().await.map(|()| answered))
+        // It may have to write a tree anew. A caller that goes away must not leave an open session behind.
+        let work = self.0.pumps.tasks.spawn(async move {
+            let _one_at_a_time = core.undoing.lock().await;
+            let (forgotten, id) = core.engine.unforget(&r.snapshot, &because).await?;
+            core.refresh().await?;
+            Ok(v1::UnforgetResponse { forgotten: forgotten.0.to_vec().into(), id: id.0.to_vec().into() })
+        });
+        answer(work.await.unwrap_or_else(|e| {
+            Err(Error::with_source(ErrorKind::Internal, "the undo ended without an answer", e))
+        }))
     }
 
     async fn pin(&self, request: Request<v1::PinRequest>) -> Out<v1::PinResponse> {
@@ -120,13 +127,21 @@ impl Maintenance for MaintenanceService {
 
     async fn list_health(&self, request: Request<v1::ListHealthRequest>) -> Out<Self::ListHealthStream> {
         let (core, r) = take(request)?;
-        let health = async {
-            let (mut all, _) = core.engine.snapshots().await?;
+        // It works behind the stream's permit: each reads what may be much.
+        let engine = core.engine.clone();
+        let health = async move {
+            let (mut all, _) = engine.snapshots().await?;
             all.retain(|s| r.volume.is_empty() || s.manifest.volume == r.volume);
-            core.engine.health(&all).await
+            let health = engine.health(&all).await?;
+            let health: Vec<_> = health.iter().map(convert::health_to_wire).map(Ok).collect();
+            Ok::<_, Error>(stream::iter(health))
         };
-        let health = health.await.map(|all| all.iter().map(convert::health_to_wire).collect());
-        self.0.list(&core, health, |snapshots| v1::ListHealthResponse { snapshots })
+        let items = stream::once(health).try_flatten().boxed();
+        let message = |snapshots| v1::ListHealthResponse { snapshots };
+        self.0.stream(
+            &core,
+            batches(items, v1::SnapshotHealth::clone, v1::SnapshotHealth::encoded_len, message),
+        )
     }
 
     async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Out<v1::KeyList> {

@@ -49,7 +49,8 @@ pub async fn candidates(repo: &Repository, volume: Option<&str>) -> Result<(Vec<
     let candidate = |s: Snapshot| {
         let known = health.get(&s.id).copied().unwrap_or_default();
         let quality = match s.manifest.problems {
-            _ if known.damaged || known.problems > 0 => Quality::Damaged,
+            // Not by what a restore test met: that may be its scratch folder's fault.
+            _ if known.damaged => Quality::Damaged,
             0 => Quality::Good,
             _ => Quality::Partial,
         };

@@ -69,3 +69,15 @@ fn the_schedule_knows_how_it_ended() {
     told.apply(finish(true), at(3));
     assert_eq!(told.as_last(), None);
 }
+
+#[test]
+fn waiting_for_a_turn_uses_no_attempt_up() {
+    let mut record = task(&[]);
+    for _ in 0..2 * TASK_ATTEMPTS_MAX {
+        assert!(record.apply(Event::Begin, at(1)));
+        assert!(record.apply(Event::InterruptWaiting, at(2)));
+        assert_eq!((record.state, record.attempts), (State::Queued, 0));
+    }
+    assert!(record.apply(Event::Begin, at(3)) && record.apply(Event::Cancel, at(4)));
+    assert!(record.apply(Event::InterruptWaiting, at(5)) && record.state.has_ended());
+}
