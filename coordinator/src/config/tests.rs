@@ -85,7 +85,7 @@ fn tokens_are_checked() {
     );
     refused("tokens: [{file: /1}]\n", &["token /1: grants nothing"]);
     refused("tokens: [{file: /1, agents: ['']}]\n", &["token /1: an agent's id is empty"]);
-    refused("tokens: [{file: /1, clients: all}]\n", &["admin"]);
+    refused("tokens: [{file: /1, clients: all}]\n", &["`all`"]);
     refused("tokens: [{agents: [x]}]\n", &["file"]);
     refused("tokens: [{file: /1, clients: read, name: ''}]\n", &["token /1: ", "name: empty"]);
     refused(
