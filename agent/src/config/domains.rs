@@ -4,7 +4,7 @@
 //! another one restored.
 
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use proto::convert;
 use repository::ops::backup::Reuse;
@@ -103,6 +103,7 @@ impl ConfigLayer {
                 list.iter().map(|d| self.own_of(Some(d), host, d.restore_roots.clone(), wrong)).collect()
             }
         };
+        self.check_roots(&all, wrong);
         for (name, count, max) in [
             ("volumes", all.iter().map(|d| d.volumes.len()).sum::<usize>(), convert::VOLUMES_MAX),
             ("restore_roots", all.iter().map(|d| d.restore_roots.len()).sum(), convert::RESTORE_ROOTS_MAX),
@@ -132,7 +133,7 @@ impl ConfigLayer {
         Own { credentials_file, reuse: reuse.unwrap_or_default(), volumes, restore_roots }
     }
 
-    /// Each volume is of one domain of the list, and what one restores is out of the others' reach.
+    /// Each volume is of one domain of the list.
     fn check_domains(&self, list: &[DomainLayer], wrong: &mut Vec<String>) {
         for v in self.volumes.iter().flatten() {
             let path = v.path.display();
@@ -144,19 +145,78 @@ impl ConfigLayer {
                 Some(_) => {}
             }
         }
-        for (n, one) in list.iter().enumerate() {
-            for (a, b) in list[..n].iter().flat_map(|other| {
-                one.restore_roots.iter().flat_map(|a| other.restore_roots.iter().map(move |b| (a, b)))
-            }) {
-                let (x, y) = (a.as_os_str().as_bytes(), b.as_os_str().as_bytes());
-                if is_below(x, y) || is_below(y, x) {
+    }
+
+    /// What one domain restores is out of the others' reach: a backup of theirs must not read it, nor a restore write there. And
+    /// no restore reaches what the agent itself lives on.
+    fn check_roots(&self, all: &[Own], wrong: &mut Vec<String>) {
+        let needed = self.needed();
+        for (n, one) in all.iter().enumerate() {
+            for root in &one.restore_roots {
+                let shown = root.display();
+                for (m, other) in all.iter().enumerate().filter(|(m, _)| *m != n) {
+                    // Both have the other's roots to look at: once is enough.
+                    for b in other.restore_roots.iter().filter(|b| m < n && lie_in_each_other(root, b)) {
+                        let b = b.display();
+                        wrong.push(format!("restore roots {shown} and {b} of two domains lie in each other"));
+                    }
+                    for v in other.volumes.iter().filter(|v| lie_in_each_other(root, &v.path)) {
+                        let (name, path) = (&v.name, v.path.display());
+                        wrong.push(format!(
+                            "restore root {shown} and volume {name} ({path}) of another domain lie in each other"
+                        ));
+                    }
+                }
+                for (name, path) in needed.iter().filter(|(_, path)| lies_in(path, root)) {
+                    let path = path.display();
                     wrong.push(format!(
-                        "restore roots {} and {} of two domains lie in each other",
-                        a.display(),
-                        b.display()
+                        "restore root {shown}: {name} {path} lies in it, and a restore could replace it"
                     ));
                 }
             }
         }
     }
+
+    /// The agent's folders and its files with secrets, as plain paths.
+    fn needed(&self) -> Vec<(&'static str, PathBuf)> {
+        let top = [
+            ("state_dir", &self.state_dir),
+            ("cache_dir", &self.cache_dir),
+            ("key_file", &self.key_file),
+            ("passphrase_file", &self.passphrase_file),
+            ("token_file", &self.token_file),
+            ("tls_key_file", &self.tls_key_file),
+        ];
+        let domains = self.domains.iter().flatten().flat_map(|d| {
+            [
+                ("key_file", &d.key_file),
+                ("passphrase_file", &d.passphrase_file),
+                ("credentials_file", &d.credentials_file),
+            ]
+        });
+        let given = top.into_iter().chain(domains);
+        given.filter_map(|(name, path)| Some((name, plain(path.as_deref()?)))).collect()
+    }
+}
+
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    is_below(path.as_os_str().as_bytes(), folder.as_os_str().as_bytes())
+}
+
+fn lie_in_each_other(a: &Path, b: &Path) -> bool {
+    lies_in(a, b) || lies_in(b, a)
+}
+
+/// An absolute path without `.` and `..`; these paths, unlike volumes and roots, may have them.
+fn plain(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.components().fold(PathBuf::new(), |mut plain, part| {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+        plain
+    })
 }

@@ -118,4 +118,29 @@ fn each_volume_is_of_one_domain() {
         "lie in each other",
     );
     refused("key_file: /k\nvolumes: [{path: /1, domain: a}]\n", "there is no list of domains");
+
+    // Neither in a volume of another domain nor above it; in an own one it may be.
+    let roots = |a: &str, b: &str| {
+        format!(
+            "domains: [{{name: a, key_file: /a, restore_roots: [{a}]}}, {{name: b, key_file: /b, restore_roots: [{b}]}}]\n\
+             volumes: [{{path: /v/1, name: v, domain: a}}, {{path: /w, domain: b}}]\n"
+        )
+    };
+    let lies =
+        |root: &str| format!("restore root {root} and volume v (/v/1) of another domain lie in each other");
+    refused(&roots("/x", "/v/1/in"), &lies("/v/1/in"));
+    refused(&roots("/x", "/v"), &lies("/v"));
+    assert!(validate(&format!("{LISTED}{}", roots("/v/1/in", "/v/10"))).is_ok());
+    // And not at what opens another one, whoever's it is.
+    refused(&roots("/b", "/x"), "restore root /b: key_file /b lies in it");
+}
+
+#[test]
+fn no_restore_reaches_what_the_agent_lives_on() {
+    refused("restore_roots: [/s]\n", "restore root /s: state_dir /s lies in it");
+    refused("restore_roots: [/]\n", "restore root /: key_file /k lies in it");
+    refused("cache_dir: /c/../d/e\nrestore_roots: [/d]\n", "restore root /d: cache_dir /d/e lies in it");
+    refused("token_file: /t/token\nrestore_roots: [/t]\n", "token_file /t/token lies in it");
+    refused("tls_key_file: relative\nrestore_roots: [/]\n", "tls_key_file /");
+    assert!(validate(&format!("{BASE}restore_roots: [/srv]\n")).is_ok());
 }
