@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use proto::convert::{TAG_BYTES_MAX, check_name};
 use serde::Deserialize;
 use service::config::{Invalid, Shared};
-use service::tls::ServerFiles;
+use service::tls::{ServerFiles, lower_name};
 
 use crate::gate::{Access, Grant};
 use crate::schedule::{Rule, Trigger};
@@ -82,7 +82,7 @@ pub struct ScheduleLayer {
 pub struct TokenLayer {
     /// The file with the token; or else `certificate`.
     pub file: Option<PathBuf>,
-    /// A name in the client's certificate; `*` stands for any text.
+    /// A name in the client's certificate; `*` stands for any text. The case of a URI's path counts.
     pub certificate: Option<String>,
     /// Ids of agents; `*` stands for any text.
     #[serde(default)]
@@ -250,7 +250,7 @@ impl ConfigLayer {
     fn certificates(&self, wrong: &mut Vec<String>) -> Vec<(String, Grant)> {
         let mut all: Vec<(String, Grant)> = Vec::new();
         for token in self.tokens.iter().flatten().filter(|t| t.file.is_none()) {
-            let Some(name) = token.certificate.as_deref().map(str::to_ascii_lowercase) else { continue };
+            let Some(name) = token.certificate.as_deref().map(lower_name) else { continue };
             if self.tls_client_ca_file.is_none() {
                 wrong.push(format!("certificate {name}: without tls_client_ca_file nobody shows one"));
             }

@@ -41,11 +41,26 @@ pub struct ClientFiles {
 /// A certificate with more names than this has no more of them.
 const NAMES_MAX: usize = 64;
 
-/// The names in a certificate: of hosts and URIs (SPIFFE), in lower case. None in one that makes no sense.
+/// The names in a certificate: of hosts and URIs (SPIFFE), as [`lower_name`] has them. None in one that makes no sense.
 pub(crate) fn names_of(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) else { return Vec::new() };
     let all = certificate.valid_dns_names().chain(certificate.valid_uri_names());
-    all.take(NAMES_MAX).map(str::to_ascii_lowercase).collect()
+    all.take(NAMES_MAX).map(lower_name).collect()
+}
+
+/// A name as it is compared: in lower case where case does not count, that is a host's name, and scheme and authority of a
+/// URI. The rest of a URI stays: paths that differ in case are different names.
+#[must_use]
+pub fn lower_name(name: &str) -> String {
+    let end = match name.split_once(':') {
+        Some((scheme, rest)) => match rest.strip_prefix("//") {
+            Some(rest) => scheme.len() + 3 + rest.find(['/', '?', '#']).unwrap_or(rest.len()),
+            None => scheme.len(),
+        },
+        None => name.find('/').unwrap_or(name.len()),
+    };
+    let (folded, rest) = name.split_at(end);
+    folded.to_ascii_lowercase() + rest
 }
 
 /// Makes aws-lc-rs the process' provider; doing it twice is no error.
@@ -159,3 +174,6 @@ fn certificates(pem: Pem<'_>) -> Result<Vec<CertificateDer<'static>>> {
 fn private_key(pem: Pem<'_>) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_slice(pem.content).context(ErrorKind::Input, pem.named("PEM private key"))
 }
+
+#[cfg(test)]
+mod tests;

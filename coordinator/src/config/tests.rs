@@ -298,6 +298,11 @@ fn domains_are_checked() {
         (&*config.certificates[0].0, &*config.certificates[0].1.name),
         ("node-1.example", "node-1.example")
     );
+    // Paths of URIs that differ in case only are two names.
+    let uris = "tokens: [{certificate: SPIFFE://Here/A, agents: [x]}, {certificate: spiffe://here/a, agents: [y]}]\n";
+    let config = validate(&format!("{LISTED}{open}{two}{uris}")).unwrap();
+    let names: Vec<&str> = config.certificates.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["spiffe://here/A", "spiffe://here/a"]);
     refused(
         &format!("{two}{named}"),
         &["certificate node-1.example: without tls_client_ca_file nobody shows one"],
