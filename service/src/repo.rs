@@ -75,7 +75,7 @@ impl Settings {
         self.open_in(store, &Sharing::new(self.cpu_threads, 1)?, env).await
     }
 
-    /// Opens the store only; with a file of settings, by these instead of the environment's.
+    /// Opens the store only; with a file of settings, by these: no credential of the environment counts then.
     pub async fn open_store(
         &self,
         settings: Option<&Path>,
@@ -84,7 +84,9 @@ impl Settings {
         env: &Env,
     ) -> Result<Arc<dyn Store>> {
         let client = settings.map(|path| read_client_settings(path, &self.url)).transpose()?;
-        let options = StoreOptions { counts, client: client.unwrap_or_default(), ..StoreOptions::default() };
+        let own_credentials = client.is_some();
+        let client = client.unwrap_or_default();
+        let options = StoreOptions { counts, client, own_credentials, ..StoreOptions::default() };
         let store = store::open(&self.url, &options, env).await?;
         if probe == Probe::Run {
             store::probe(&*store, &*env.random)
@@ -139,13 +141,17 @@ pub fn client_prefix(url: &str) -> Option<&'static str> {
 const SETTINGS_BYTES_MAX: u64 = 64 << 10;
 
 /// Reads the settings of the client of the store at `url`: one `NAME=VALUE` a line, as the environment has them; `#` begins a
-/// comment. Errors name lines, never values.
+/// comment. A file without any, or one that is too large, is refused. Errors name lines, never values.
 pub fn read_client_settings(path: &Path, url: &str) -> Result<BTreeMap<String, String>> {
     use std::io::Read as _;
     let mut text = zeroize::Zeroizing::new(String::new());
-    let opened = std::fs::File::open(path).and_then(|f| f.take(SETTINGS_BYTES_MAX).read_to_string(&mut text));
-    opened.context(ErrorKind::Input, || format!("read {}", path.display()))?;
+    let opened = std::fs::File::open(path);
+    let read = opened.and_then(|f| f.take(SETTINGS_BYTES_MAX + 1).read_to_string(&mut text));
+    let bytes = read.context(ErrorKind::Input, || format!("read {}", path.display()))?;
     let bad = |what: String| Error::new(ErrorKind::Input, format!("{}: {what}", path.display()));
+    if bytes as u64 > SETTINGS_BYTES_MAX {
+        return Err(bad(format!("more than {SETTINGS_BYTES_MAX} bytes")));
+    }
     let Some(prefix) = client_prefix(url) else {
         return Err(bad(format!("store {url} takes no settings")));
     };
@@ -162,6 +168,10 @@ pub fn read_client_settings(path: &Path, url: &str) -> Result<BTreeMap<String, S
         if settings.insert(name.to_ascii_lowercase(), value.to_owned()).is_some() {
             return Err(bad(format!("line {number}: {name} is set twice")));
         }
+    }
+    if settings.is_empty() {
+        // Without any, the machine's own role would count, and nobody meant it.
+        return Err(bad("no settings in it".to_owned()));
     }
     Ok(settings)
 }

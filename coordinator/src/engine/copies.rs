@@ -114,7 +114,8 @@ fn locked(r: &LockReport) -> String {
 /// Opens the store of a destination.
 async fn open_store(to: &Destination, create: bool, env: &Env) -> Result<Arc<dyn Store>> {
     let up = to.upload_bytes_per_second_max.map(Bandwidth::new);
-    let options = StoreOptions { create, up, client: to.client_settings()?, ..StoreOptions::default() };
+    let (client, own_credentials) = (to.client_settings()?, to.credentials_file.is_some());
+    let options = StoreOptions { create, up, client, own_credentials, ..StoreOptions::default() };
     store::open(&to.url, &options, env).await.map_err(|e| of(to, e))
 }
 

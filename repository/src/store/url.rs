@@ -2,7 +2,9 @@
 //!
 //! Credentials never stand in the URL, which ends up in logs: they come from the environment, under the names that
 //! each cloud uses (`AWS_ACCESS_KEY_ID`, `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_KEY`, ...), or from
-//! the machine's role.
+//! the machine's role. A store may have its own instead; then none of the environment's counts.
+
+mod client;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,12 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::url::Url;
-use object_store::ObjectStore;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::memory::InMemory;
-use object_store::{ClientConfigKey, RetryConfig};
+use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 
 use super::object::{S3Locks, connection_of};
 use super::{
@@ -42,6 +40,8 @@ pub struct StoreOptions {
     /// Settings of the cloud client, by the names of the environment's variables in lower case, with or without their
     /// prefix (`endpoint`, `aws_region`, `allow_http`, ...). They win over the environment.
     pub client: BTreeMap<String, String>,
+    /// The credentials are those in `client`: none of the environment's counts, only what is no secret (endpoint, region, ...).
+    pub own_credentials: bool,
     /// Requests at once; `None` for what suits the kind of store.
     pub requests_max: Option<usize>,
     /// Bound on the bytes per second that are sent.
@@ -196,27 +196,14 @@ fn build(
     bucket: &str,
     options: &StoreOptions,
 ) -> std::result::Result<Arc<dyn ObjectStore>, object_store::Error> {
-    let retry = no_retry();
     match cloud {
         Cloud::S3 => build_s3(bucket, "", LockMode::default(), options).map(|(s3, _)| s3),
         Cloud::Gcs => {
-            let mut builder = GoogleCloudStorageBuilder::from_env().with_retry(retry);
-            for (key, value) in timeouts("GOOGLE_") {
-                builder = builder.with_config(GoogleConfigKey::Client(key), value);
-            }
-            for (name, value) in &options.client {
-                builder = builder.with_config(name.parse()?, value);
-            }
+            let builder = client::gcs(options, &client::variables())?;
             builder.with_bucket_name(bucket).build().map(|s| Arc::new(s) as Arc<dyn ObjectStore>)
         }
         Cloud::Azure => {
-            let mut builder = MicrosoftAzureBuilder::from_env().with_retry(retry);
-            for (key, value) in timeouts("AZURE_") {
-                builder = builder.with_config(AzureConfigKey::Client(key), value);
-            }
-            for (name, value) in &options.client {
-                builder = builder.with_config(name.parse()?, value);
-            }
+            let builder = client::azure(options, &client::variables())?;
             builder.with_container_name(bucket).build().map(|s| Arc::new(s) as Arc<dyn ObjectStore>)
         }
     }
@@ -229,15 +216,7 @@ fn build_s3(
     mode: LockMode,
     options: &StoreOptions,
 ) -> std::result::Result<(Arc<dyn ObjectStore>, S3Locks), object_store::Error> {
-    let mut builder = AmazonS3Builder::from_env().with_retry(no_retry());
-    for (key, value) in timeouts("AWS_") {
-        builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
-    }
-    // One request for one object: not every provider has the bulk request.
-    builder = builder.with_config(AmazonS3ConfigKey::DisableBulkDelete, "true");
-    for (name, value) in &options.client {
-        builder = builder.with_config(name.parse()?, value);
-    }
+    let builder = client::s3(options, &client::variables())?;
     let connection = connection_of(&builder);
     let s3 = builder.with_bucket_name(bucket).build()?;
     let locks = S3Locks::new(s3.clone(), &connection, prefix, mode)?;

@@ -19,6 +19,9 @@ fn settings_are_read_and_wrong_ones_name_their_line_but_no_value() {
         (good, "/folder", "takes no settings"),
         ("AWS_REGION=", "s3://b", "line 1"),
         ("secret", "s3://b", "line 1"),
+        ("", "s3://b", "settings: no settings in it"),
+        ("# AWS_A=secret\n\n", "s3://b", "settings: no settings in it"),
+        (&format!("AWS_A=secret{}", " ".repeat(64 << 10)), "s3://b", "settings: more than 65536 bytes"),
         ("AWS_A=secret\nAWS_A=secret", "s3://b", "line 2: AWS_A is set twice"),
     ] {
         let e = read(text, url).unwrap_err().chain();

@@ -99,3 +99,90 @@ async fn a_store_that_is_gone_is_transient_and_says_so() {
     assert_eq!(error.kind, StoreErrorKind::Transient);
     assert!(error.to_string().contains("can't reach the store"), "{error}");
 }
+
+/// Every credential of the environment says `theirs`, everything else `kept`, and the store's own `own`.
+fn own_credentials(
+    [theirs, kept, own]: [&[&str]; 3],
+    values: impl Fn(&StoreOptions, &client::Variables) -> Box<dyn Fn(&str) -> Option<String>>,
+) {
+    let all = |names: &[&str], value: &str| -> Vec<(String, String)> {
+        names.iter().map(|name| ((*name).to_owned(), value.to_owned())).collect()
+    };
+    let variables = [all(theirs, "theirs"), all(kept, "kept")].concat();
+    let lower = |(name, value): (String, String)| (name.to_ascii_lowercase(), value);
+    let client = all(own, "own").into_iter().map(lower).collect();
+    let options = StoreOptions { client, own_credentials: true, ..StoreOptions::default() };
+    let value = values(&options, &variables);
+    for name in own {
+        assert_eq!(value(name).as_deref(), Some("own"), "{name}");
+    }
+    for name in theirs.iter().filter(|name| !own.contains(name)) {
+        assert!(value(name).is_none_or(|v| !v.contains("theirs")), "{name}");
+    }
+    for name in kept {
+        assert_eq!(value(name).as_deref(), Some("kept"), "{name}");
+    }
+}
+
+#[test]
+fn own_credentials_replace_those_of_the_environment_for_s3() {
+    let theirs = [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_ROLE_ARN",
+        "AWS_ROLE_SESSION_NAME",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        "AWS_SKIP_SIGNATURE",
+        "AWS_SSE_CUSTOMER_KEY_BASE64",
+    ];
+    let (kept, own) =
+        (["AWS_ENDPOINT", "AWS_REGION", "AWS_PROXY_URL"], ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]);
+    own_credentials([&theirs, &kept, &own], |options, variables| {
+        let builder = client::s3(options, variables).unwrap();
+        Box::new(move |name| builder.get_config_value(&name.to_ascii_lowercase().parse().unwrap()))
+    });
+}
+
+#[test]
+fn own_credentials_replace_those_of_the_environment_for_gcs() {
+    let theirs = [
+        "GOOGLE_SERVICE_ACCOUNT",
+        "GOOGLE_SERVICE_ACCOUNT_KEY",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "GOOGLE_BEARER_TOKEN",
+        "GOOGLE_SKIP_SIGNATURE",
+    ];
+    let (kept, own) = (["GOOGLE_BASE_URL", "GOOGLE_PROXY_URL"], ["GOOGLE_SERVICE_ACCOUNT"]);
+    own_credentials([&theirs, &kept, &own], |options, variables| {
+        let builder = client::gcs(options, variables).unwrap();
+        Box::new(move |name| builder.get_config_value(&name.to_ascii_lowercase().parse().unwrap()))
+    });
+}
+
+#[test]
+fn own_credentials_replace_those_of_the_environment_for_azure() {
+    let theirs = [
+        "AZURE_STORAGE_ACCOUNT_KEY",
+        "AZURE_CLIENT_ID",
+        "AZURE_CLIENT_SECRET",
+        "AZURE_TENANT_ID",
+        "AZURE_STORAGE_SAS_TOKEN",
+        "AZURE_STORAGE_TOKEN",
+        "AZURE_MSI_ENDPOINT",
+        "AZURE_OBJECT_ID",
+        "AZURE_MSI_RESOURCE_ID",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "AZURE_FABRIC_SESSION_TOKEN",
+        "AZURE_USE_AZURE_CLI",
+        "AZURE_SKIP_SIGNATURE",
+    ];
+    let (kept, own) = (["AZURE_STORAGE_ACCOUNT_NAME", "AZURE_ENDPOINT"], ["AZURE_STORAGE_ACCOUNT_KEY"]);
+    own_credentials([&theirs, &kept, &own], |options, variables| {
+        let builder = client::azure(options, variables).unwrap();
+        Box::new(move |name| builder.get_config_value(&name.to_ascii_lowercase().parse().unwrap()))
+    });
+}
