@@ -26,7 +26,7 @@ use crate::db::jobs::Queued;
 use crate::engine::Engine;
 use crate::hub::Hub;
 use crate::jobs::{Event, Record, State};
-use crate::limits::{CLIENT_STREAMS_MAX, WATCHES_MAX};
+use crate::limits::{CLIENT_STREAMS_DOMAIN_MIN, CLIENT_STREAMS_MAX, WATCHES_MAX};
 use crate::maintenance::{Follower, Leader, LockFile};
 use crate::metrics::Metrics;
 use crate::schedule::Rule;
@@ -84,8 +84,7 @@ impl Core {
             true => Box::new(LockFile::open(&domain.database.with_file_name("maintenance.lock"))?),
             false => Box::new(Follower),
         };
-        // The clients of one domain can't take all of them.
-        let part = |max: usize| Arc::new(Semaphore::new((max / config.domains.len().max(1)).max(1)));
+        let part = |max| Arc::new(Semaphore::new(part_of(max, config.domains.len())));
         Ok(Self {
             keeper: keeper::Keeper::new(domain.maintenance.clone(), leader),
             db: Db::open(&domain.database)?,
@@ -236,3 +235,11 @@ impl Core {
 pub(crate) fn unknown_run(id: JobId) -> Error {
     Error::new(ErrorKind::NotFound, format!("no run {}", hex(&id.0)))
 }
+
+/// What each of so many domains has of a bound: its clients can't take all of it, and never find nothing left by numbers alone.
+fn part_of(max: usize, domains: usize) -> usize {
+    (max / domains.max(1)).max(CLIENT_STREAMS_DOMAIN_MIN)
+}
+
+#[cfg(test)]
+mod tests;

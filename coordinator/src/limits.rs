@@ -31,8 +31,11 @@ pub const CONNECTIONS_MAX: usize = 4096;
 /// A client's request is never larger: names, patterns and paths within their own bounds.
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
 /// Listings, files and verifications that clients may have open at once, all connections together: each works ahead
-/// into a bounded buffer.
+/// into a bounded buffer. Divided by the domains.
 pub const CLIENT_STREAMS_MAX: usize = 64;
+/// Of these, each domain has at least so many, however many domains there are: with fewer, somebody who looks at one file would
+/// keep everybody else of the domain out.
+pub const CLIENT_STREAMS_DOMAIN_MIN: usize = 4;
 /// Watched runs at once.
 pub const WATCHES_MAX: usize = 4096;
 /// A client that takes nothing from its stream for this long has lost it.
