@@ -49,6 +49,24 @@ fn write_unseen(file: &fs::File, map: &mut Written) -> Vec<u8> {
     unreachable!("the numbers do not end")
 }
 
+/// A backup, and a write after it that leaves the times as the backup saw them; the last bytes written.
+async fn changed_unseen_after_backup(
+    w: &World,
+    volume: &Path,
+    (file, map): (&fs::File, &mut Written),
+) -> (BackupReport, Vec<u8>) {
+    loop {
+        let times = file.metadata().unwrap();
+        let first = back_up_of(w, request(volume)).await;
+        let written = write_unseen(file, map);
+        let now = file.metadata().unwrap();
+        if (now.mtime_nsec(), now.ctime_nsec()) == (times.mtime_nsec(), times.ctime_nsec()) {
+            return (first, written);
+        }
+        // The kernel wrote the page back meanwhile, so that a write showed: once more.
+    }
+}
+
 /// A write through mmap that no time shows, right after a backup: the next one must have it.
 async fn check_mapped(w: World, volume: &Path, bytes: usize) {
     let path = volume.join("mapped");
@@ -57,16 +75,7 @@ async fn check_mapped(w: World, volume: &Path, bytes: usize) {
     let mut map = Written::open(&file).unwrap();
     // The first write to a page after it was clean sets the times; those behind it do not.
     map.write(8192, b"first");
-    let (first, written) = loop {
-        let first = back_up_of(&w, request(volume)).await;
-        let times = file.metadata().unwrap();
-        let written = write_unseen(&file, &mut map);
-        let now = file.metadata().unwrap();
-        if (now.mtime_nsec(), now.ctime_nsec()) == (times.mtime_nsec(), times.ctime_nsec()) {
-            break (first, written);
-        }
-        // The kernel wrote the page back meanwhile, so that a write showed: once more.
-    };
+    let (first, written) = changed_unseen_after_backup(&w, volume, (&file, &mut map)).await;
     let second = back_up_of(&w, request(volume)).await;
     assert_eq!(second.snapshot.manifest.parent, Some(first.snapshot.id));
     let (target, _) = w.restore_all(&second.snapshot.id.to_string()).await;
@@ -147,8 +156,7 @@ async fn a_change_that_the_times_hide_is_found_in_the_end() {
     let file = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
     let mut map = Written::open(&file).unwrap();
     map.write(8192, b"first");
-    back_up_of(&w, request(&root)).await;
-    write_unseen(&file, &mut map);
+    changed_unseen_after_backup(&w, &root, (&file, &mut map)).await;
     assert_eq!(back_up_of(&w, request(&root)).await.figures.files_opened, 0, "an hour old, says the clock");
     days.0.store(7, Ordering::Relaxed);
     let report = back_up_of(&w, BackupRequest { reread_days: 7, ..request(&root) }).await;
