@@ -98,6 +98,15 @@ impl Hub {
         state.links.get(agent).is_some_and(|l| l.outbox.try_send(Ok(message)).is_ok())
     }
 
+    /// An agent has other volumes now. Gives all that is known of it; `None` when it is away.
+    pub(crate) fn revise(&self, agent: &str, said: v1::Volumes) -> Option<Info> {
+        let mut state = self.lock();
+        let info = &mut state.links.get_mut(agent)?.info;
+        info.volumes = said.volumes;
+        info.restore_roots = said.restore_roots.iter().map(|r| r.to_vec()).collect();
+        Some(info.clone())
+    }
+
     /// Counts a job as held by an agent.
     pub(crate) fn hold(&self, agent: &str, job: JobId) {
         if let Some(link) = self.lock().links.get_mut(agent) {

@@ -112,6 +112,8 @@ pub enum Event {
     Accept(String),
     /// The agent can't take it now.
     Decline(String),
+    /// The agent had taken it, and can't go on with it: its volume left the agent's reach. Not a failure, not an attempt.
+    Return(String),
     /// The agent connected again and still holds it.
     Adopt(String),
     /// Its agent does not have it any more, or never answered.
@@ -173,7 +175,7 @@ impl Record {
             (Queued | Offered | Running, Event::Adopt(agent)) if self.was_given_to(&agent) => {
                 self.run(agent, now);
             }
-            (Offered, Event::Decline(agent)) if own(&agent) => {
+            (Offered, Event::Decline(agent)) | (Offered | Running, Event::Return(agent)) if own(&agent) => {
                 self.attempts = self.attempts.saturating_sub(1);
                 self.not_before = now.plus_seconds(DECLINED_SECONDS);
                 self.requeue(now);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use proto::convert;
+use proto::convert::{self, Check as _};
 use proto::job::{Job, JobId};
 use proto::v1;
 use repository::error::Context as _;
@@ -19,17 +19,8 @@ impl Core {
     /// Gives the number of its connection.
     pub(crate) async fn hello(&self, hello: v1::Hello, outbox: Outbox) -> Result<u64> {
         let (info, held) = read_hello(hello)?;
-        let now = self.env.now();
-        let row = |v: &v1::Volume| VolumeRow {
-            name: v.name.clone(),
-            host: v.host.clone(),
-            path: v.path.to_vec(),
-            agent: Some(info.id.clone()),
-            first_seen: now,
-        };
-        let volumes = info.volumes.iter().map(row).collect();
-        let (id, host, version) = (info.id.clone(), info.host.clone(), info.version.clone());
-        self.db.put_agent(AgentRow { id: id.clone(), host, version, seen: now }, volumes).await?;
+        let id = info.id.clone();
+        self.note_agent(&info).await?;
         let ids: HashSet<JobId> = held.iter().map(|j| j.id).collect();
         tracing::info!(agent = id, volumes = info.volumes.len(), jobs = ids.len(), "agent connected");
         let welcome = v1::Welcome { heartbeat_seconds: self.heartbeat_seconds };
@@ -46,6 +37,31 @@ impl Core {
         self.count_agents();
         self.wake.notify_one();
         Ok(number)
+    }
+
+    /// Writes down who an agent is and what it has.
+    async fn note_agent(&self, info: &Info) -> Result<()> {
+        let now = self.env.now();
+        let row = |v: &v1::Volume| VolumeRow {
+            name: v.name.clone(),
+            host: v.host.clone(),
+            path: v.path.to_vec(),
+            agent: Some(info.id.clone()),
+            first_seen: now,
+        };
+        let volumes = info.volumes.iter().map(row).collect();
+        let (id, host, version) = (info.id.clone(), info.host.clone(), info.version.clone());
+        self.db.put_agent(AgentRow { id, host, version, seen: now }, volumes).await
+    }
+
+    /// An agent has other volumes now. What it does is not touched: it gives back what it can't do any more.
+    async fn revise(&self, agent: &str, said: v1::Volumes) -> Result<()> {
+        said.check()?;
+        let Some(info) = self.hub.revise(agent, said) else { return Ok(()) };
+        tracing::debug!(agent, volumes = info.volumes.len(), "agent's volumes changed");
+        self.note_agent(&info).await?;
+        self.wake.notify_one();
+        Ok(())
     }
 
     /// An agent takes over what it was given before. It can't take what it never had.
@@ -106,6 +122,16 @@ impl Core {
                 let reason: String = m.reason.chars().take(REASON_CHARS_MAX).collect();
                 tracing::info!(agent, run = %id, reason, "job declined");
                 self.change(id, Event::Decline(agent.to_owned())).await?;
+            }
+            Message::Volumes(m) => self.revise(agent, m).await?,
+            Message::Returned(m) => {
+                let id = convert::job_id_from_wire(&m.job_id)?;
+                let reason: String = m.reason.chars().take(REASON_CHARS_MAX).collect();
+                tracing::info!(agent, run = %id, reason, "job returned");
+                self.change(id, Event::Return(agent.to_owned())).await?;
+                self.hub.drop_job(agent, id);
+                let done = v1::Acknowledge { job_id: m.job_id };
+                self.hub.send(agent, v1::coordinator_message::Message::Acknowledge(done));
             }
             Message::Progress(m) => {
                 let id = convert::job_id_from_wire(&m.job_id)?;

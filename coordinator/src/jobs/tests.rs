@@ -22,6 +22,8 @@ fn event(word: &str) -> Event {
         "accept" => Event::Accept("a".into()),
         "accept-other" => Event::Accept("b".into()),
         "decline" => Event::Decline("a".into()),
+        "return" => Event::Return("a".into()),
+        "return-other" => Event::Return("b".into()),
         "adopt" => Event::Adopt("a".into()),
         "lost" => Event::Lost,
         "cancel" => Event::Cancel,
@@ -69,6 +71,16 @@ fn a_declined_job_waits_and_does_not_count() {
     let r = check("offer decline", State::Queued);
     assert_eq!((r.attempts, r.agent), (0, None));
     assert!(r.not_before > Timestamp(1));
+}
+
+#[test]
+fn a_returned_job_waits_and_does_not_count() {
+    let r = check("offer accept !return-other return", State::Queued);
+    assert_eq!((r.attempts, r.agent), (0, None));
+    assert!(r.not_before > Timestamp(3));
+    check("!return", State::Queued);
+    check("offer accept cancel return", State::Cancelled);
+    check("offer accept finish !return", State::Done);
 }
 
 #[test]

@@ -357,6 +357,12 @@ check! {
         optional_name("volumes.host", &v.host, HOST_BYTES_MAX)?;
         folder("volumes.path", &v.path)
     };
+    Volumes: |v| {
+        count("volumes", v.volumes.len(), VOLUMES_MAX)?;
+        v.volumes.iter().try_for_each(Check::check)?;
+        count("restore_roots", v.restore_roots.len(), RESTORE_ROOTS_MAX)?;
+        v.restore_roots.iter().try_for_each(|r| folder("restore_roots", r))
+    };
     Hello: |h| {
         check_name("agent_id", &h.agent_id, HOST_BYTES_MAX)?;
         optional_name("host", &h.host, HOST_BYTES_MAX)?;

@@ -33,7 +33,7 @@ pub fn job_from_wire(job: v1::Job) -> Result<Job> {
 fn spec_to_wire(spec: &JobSpec) -> v1::job::Spec {
     match spec.clone() {
         JobSpec::Backup(b) => {
-            v1::job::Spec::Backup(v1::BackupJob { volume: b.volume, read_all: b.read_all, tags: b.tags })
+            v1::job::Spec::Backup(v1::BackupJob { volume: b.volume, read_all: b.read_all, tags: b.tags, origin: None })
         }
         JobSpec::Restore(r) => v1::job::Spec::Restore(v1::RestoreJob {
             snapshot: Bytes::copy_from_slice(&r.snapshot.0),

@@ -44,8 +44,9 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("service", &["repository", "proto"]),
     ("agent", &["repository", "proto", "service"]),
     ("coordinator", &["repository", "proto", "service"]),
-    ("cli", &["sys", "repository", "proto", "service", "agent", "coordinator"]),
-    ("tests", &["sys", "repository", "proto", "service", "agent", "coordinator", "cli"]),
+    ("operator", &["repository", "proto", "service", "coordinator"]),
+    ("cli", &["sys", "repository", "proto", "service", "agent", "coordinator", "operator"]),
+    ("tests", &["sys", "repository", "proto", "service", "agent", "coordinator", "operator", "cli"]),
     ("tests/protocol", &[]),
     ("benches", &["sys", "repository", "proto", "cli"]),
 ];
