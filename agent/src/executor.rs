@@ -104,6 +104,7 @@ impl RepositoryExecutor {
             host: self.host.clone(),
             rules: volume.rules.clone(),
             tags: spec.tags.clone(),
+            origin: spec.origin.clone(),
             read_all: spec.read_all,
             reread_days: self.reread_days,
             reuse: self.reuse,

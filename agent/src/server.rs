@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use repository::env::Env;
 use service::client::Dialer;
-use service::http::{Http, Pages};
+use service::http::{Http, Pages, Registries};
 use service::main_task::MainTask;
 use service::reload::follow as follow_files;
 use tokio_util::sync::CancellationToken;
@@ -190,7 +190,7 @@ impl Agent {
         let http_server = Http::bind(self.config.http_listen).await?;
         let http = http_server.local_addr()?;
         let judged = self.standing.clone();
-        let pages = Pages { registries: vec![registry], ready: Arc::new(move || judged.ready()) };
+        let pages = Pages { registries: Registries::one(registry), ready: Arc::new(move || judged.ready()) };
         let (follow, shutdown) = (self.dialer.follow(), self.shutdown);
         let main = async move {
             let (http, (), ()) =

@@ -312,7 +312,8 @@ impl TokenLayer {
         if let Err(e) = check_name("name", &name, TAG_BYTES_MAX) {
             wrong.push(format!("{what}: {e}"));
         }
-        Grant { name, agents: self.agents.clone(), clients, domains: self.domains.clone() }
+        let (agents, domains) = (self.agents.clone(), self.domains.clone());
+        Grant { name, agents, clients, domains, planned: false }
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use proto::job::{BackupSpec, Job, JobId, JobSpec, RestoreSpec};
 use proto::v1;
 use repository::env::{Env, Timestamp};
-use repository::ids::{Sid, hex};
+use repository::ids::{DomainName, Sid, hex};
 use repository::ops::snapshots::Snapshot;
 use repository::{Error, ErrorKind, Result};
 use service::paths::is_below;
@@ -29,7 +29,8 @@ use crate::jobs::{Event, Record, State};
 use crate::limits::{CLIENT_STREAMS_DOMAIN_MIN, CLIENT_STREAMS_MAX, WATCHES_MAX};
 use crate::maintenance::{Follower, Leader, LockFile};
 use crate::metrics::Metrics;
-use crate::schedule::Rule;
+use crate::pulse::Pulse;
+use crate::schedule::{Rule, Rules};
 
 pub(crate) use keeper::{Running, TaskView};
 pub(crate) use maintain::Planned;
@@ -37,10 +38,13 @@ pub(crate) use watch::View;
 
 /// The snapshots as last read, and what was damaged.
 #[derive(Debug, Default)]
-pub(crate) struct Snapshots {
-    pub(crate) all: Vec<Snapshot>,
-    pub(crate) damaged: Vec<(ErrorKind, String)>,
-    pub(crate) read: Option<Timestamp>,
+pub struct Snapshots {
+    /// The committed ones, the oldest first, without the objects of their origins.
+    pub all: Vec<Snapshot>,
+    /// Outcomes that can't be read.
+    pub damaged: Vec<(ErrorKind, String)>,
+    /// When they were read; never yet.
+    pub read: Option<Timestamp>,
     /// Those that agents reported, and when: a listing that began before may lack them.
     reported: HashMap<Sid, Timestamp>,
 }
@@ -53,9 +57,13 @@ pub struct Core {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) env: Env,
     pub(crate) metrics: Metrics,
-    pub(crate) rules: Vec<Rule>,
+    rules: RwLock<Arc<Rules>>,
+    /// What backups of single volumes have besides what they were asked with.
+    specs: RwLock<Arc<HashMap<String, BackupSpec>>>,
     pub(crate) heartbeat_seconds: u32,
     pub(crate) keeper: keeper::Keeper,
+    /// Its name.
+    pub(crate) domain: DomainName,
     /// Log lines are told within it.
     pub(crate) span: tracing::Span,
     /// Streams behind which the repository works, of all clients.
@@ -69,6 +77,7 @@ pub struct Core {
     /// Snapshots are brought back one after the other: each may hold a tree's worth of work.
     pub(crate) undoing: tokio::sync::Mutex<()>,
     wake: Notify,
+    pulse: Pulse,
 }
 
 impl Core {
@@ -88,13 +97,16 @@ impl Core {
         Ok(Self {
             keeper: keeper::Keeper::new(domain.maintenance.clone(), leader),
             db: Db::open(&domain.database)?,
+            domain: domain.repository.domain.clone(),
             span: tracing::Span::none(),
             streams: part(CLIENT_STREAMS_MAX),
             watches_open: part(WATCHES_MAX),
             hub: Hub::default(),
             engine,
             metrics,
-            rules: domain.rules.clone(),
+            rules: RwLock::new(Arc::new(Rules { patterns: domain.rules.clone(), ..Rules::default() })),
+            specs: RwLock::default(),
+            pulse: Pulse::default(),
             heartbeat_seconds: config.heartbeat_seconds,
             lost_seconds: i64::try_from(config.lost_seconds).unwrap_or(i64::MAX),
             started: env.now(),
@@ -104,6 +116,41 @@ impl Core {
             undoing: tokio::sync::Mutex::default(),
             wake: Notify::new(),
         })
+    }
+
+    /// The same, telling others when something happened.
+    pub(crate) fn telling(mut self, pulse: Pulse) -> Self {
+        self.pulse = pulse;
+        self
+    }
+
+    /// When what is backed up.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives single volumes rules of their own, instead of all that were given so before.
+    pub(crate) fn set_named_rules(&self, named: HashMap<String, Rule>) {
+        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        *rules = Arc::new(Rules { named, patterns: rules.patterns.clone() });
+        self.wake.notify_one();
+    }
+
+    /// What backups of single volumes have besides what they were asked with, instead of all that was said before.
+    pub(crate) fn set_specs(&self, specs: HashMap<String, BackupSpec>) {
+        *self.specs.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(specs);
+    }
+
+    /// A backup as it was asked for, with what is known of its volume.
+    fn complete(&self, mut spec: BackupSpec) -> BackupSpec {
+        let specs = self.specs.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = specs.get(&spec.volume) {
+            spec.origin = spec.origin.or_else(|| known.origin.clone());
+            spec.read_all |= known.read_all;
+            let more: Vec<_> = known.tags.iter().filter(|t| !spec.tags.contains(t)).cloned().collect();
+            spec.tags.extend(more);
+        }
+        spec
     }
 
     /// The same beside other domains: maintenance takes its turns with theirs, and log lines say which it is.
@@ -121,7 +168,7 @@ impl Core {
             let what = format!("no volume {:?}; known are: {}", spec.volume, names.join(", "));
             return Err(Error::new(ErrorKind::NotFound, what));
         }
-        self.queue(JobSpec::Backup(spec), None).await
+        self.queue(JobSpec::Backup(self.complete(spec)), None).await
     }
 
     /// Queues a restore on `agent`, or on the only one that allows its target.
@@ -200,13 +247,17 @@ impl Core {
                 self.wake.notify_one();
             }
             self.publish(&record);
+            self.pulse.beat();
         }
         Ok(Some(record))
     }
 
     /// The new snapshot counts at once, before the next reading of the bucket.
     fn note_result(&self, record: &Record) {
-        let Some(snapshot) = record.result.as_ref().and_then(|r| r.snapshot.clone()) else { return };
+        let Some(mut snapshot) = record.result.as_ref().and_then(|r| r.snapshot.clone()) else { return };
+        if let Some(origin) = &mut snapshot.manifest.origin {
+            origin.objects = Vec::new();
+        }
         let mut guard = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
         if guard.all.iter().any(|s| s.id == snapshot.id) {
             return;

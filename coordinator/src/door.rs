@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::future::{Either, Ready, ready};
+use futures::future::{BoxFuture, Either, Ready, ready};
 use proto::DOMAIN_KEY;
 use proto::convert::error_to_status;
 use tonic::Status;
@@ -16,7 +16,7 @@ use tracing::instrument::{Instrument as _, Instrumented};
 
 use crate::core::Core;
 use crate::domains::Domains;
-use crate::gate::{Gate, Grant, is_ours};
+use crate::gate::{Gate, Grant, Judged, admit, is_about_domain};
 
 /// Lets calls in. Handlers find the [`Grant`] and the domain's [`Core`] in the extensions.
 #[derive(Clone, Debug)]
@@ -26,14 +26,24 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    fn judge<B>(&self, request: &Request<B>) -> Result<(Grant, Option<Arc<Core>>), Status> {
-        let grant = self.gate.judge(request)?;
-        if !is_ours(request.uri().path()) {
-            return Ok((grant, None));
+    fn find_core<B>(&self, request: &Request<B>, grant: &Grant) -> Result<Option<Arc<Core>>, Status> {
+        if !is_about_domain(request.uri().path()) {
+            return Ok(None);
         }
         let wanted = request.headers().get(DOMAIN_KEY).map(|v| v.as_bytes());
-        let core = self.domains.choose(&grant, wanted).and_then(|domain| domain.core());
-        core.map(|core| (grant, Some(core))).map_err(|e| error_to_status(&e))
+        let core = self.domains.choose(grant, wanted).and_then(|domain| domain.core());
+        core.map(Some).map_err(|e| error_to_status(&e))
+    }
+
+    /// Puts into the request what handlers find there. Gives the span that the call belongs to.
+    fn prepare<B>(&self, request: &mut Request<B>, grant: Grant) -> Result<tracing::Span, Status> {
+        let core = self.find_core(request, &grant)?;
+        request.extensions_mut().insert(grant);
+        let span = core.as_ref().map_or_else(tracing::Span::none, |core| core.span.clone());
+        if let Some(core) = core {
+            request.extensions_mut().insert(core);
+        }
+        Ok(span)
     }
 }
 
@@ -58,29 +68,53 @@ pub(crate) struct Behind<S> {
     door: Door,
 }
 
+type Calling<S, B> = <S as Service<Request<B>>>::Future;
+type Answer<S, B> = Result<Response<Body>, <S as Service<Request<B>>>::Error>;
+
 impl<S, B> Service<Request<B>> for Behind<S>
 where
-    S: Service<Request<B>, Response = Response<Body>>,
+    S: Service<Request<B>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    B: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Either<Ready<Result<Response<Body>, S::Error>>, Instrumented<S::Future>>;
+    type Future =
+        Either<Either<Ready<Answer<S, B>>, Instrumented<Calling<S, B>>>, BoxFuture<'static, Answer<S, B>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.door.judge(&request) {
-            Ok((grant, core)) => {
-                request.extensions_mut().insert(grant);
-                let span = core.as_ref().map_or_else(tracing::Span::none, |core| core.span.clone());
-                if let Some(core) = core {
-                    request.extensions_mut().insert(core);
-                }
-                Either::Right(self.inner.call(request).instrument(span))
+        let refuse = |status: Status| Either::Left(Either::Left(ready(Ok(status.into_http()))));
+        match self.door.gate.judge(&request) {
+            Ok(Judged::May(grant)) => match self.door.prepare(&mut request, grant) {
+                Ok(span) => Either::Left(Either::Right(self.inner.call(request).instrument(span))),
+                Err(status) => refuse(status),
+            },
+            Ok(Judged::Ask(others, token)) => {
+                // The one that was asked whether it is ready takes the call; its copy the next.
+                let copy = self.inner.clone();
+                let (mut inner, door) = (std::mem::replace(&mut self.inner, copy), self.door.clone());
+                Either::Right(Box::pin(async move {
+                    let grant = others.identify(&token).await.map_err(|e| unjudged(&e));
+                    let path = request.uri().path().to_owned();
+                    let grant = grant.and_then(|grant| admit(&path, grant));
+                    match grant.and_then(|grant| door.prepare(&mut request, grant)) {
+                        Ok(span) => inner.call(request).instrument(span).await,
+                        Err(status) => Ok(status.into_http()),
+                    }
+                }))
             }
-            Err(status) => Either::Left(ready(Ok(status.into_http()))),
+            Err(status) => refuse(status),
         }
     }
+}
+
+/// The caller may come again: nothing was said against its token.
+fn unjudged(e: &repository::Error) -> Status {
+    tracing::warn!(error = %e.chain(), "a caller's token could not be judged");
+    Status::unavailable("the token can't be judged now; try again soon")
 }

@@ -81,7 +81,12 @@ impl RepositoryEngine {
 #[async_trait]
 impl Engine for RepositoryEngine {
     async fn snapshots(&self) -> Result<(Vec<Snapshot>, Vec<repository::Error>)> {
-        snapshots::list(&self.repo).await
+        let (mut all, damaged) = snapshots::list(&self.repo).await?;
+        // They are kept in memory, for as long as the process lives: without the objects, which are read again when they are wanted.
+        for origin in all.iter_mut().filter_map(|s| s.manifest.origin.as_mut()) {
+            origin.objects = Vec::new();
+        }
+        Ok((all, damaged))
     }
 
     async fn snapshot(&self, spec: &str, volume: Option<&str>) -> Result<Snapshot> {

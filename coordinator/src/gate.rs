@@ -3,9 +3,11 @@
 //!
 //! Judged in one place by the path of the call, before any handler: a method of ours that is not listed here is refused.
 
+use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use proto::convert::error_to_status;
 use repository::ids::DomainName;
 use repository::{Error, ErrorKind, Result};
@@ -16,6 +18,7 @@ use tonic::Status;
 use tonic::codegen::http::{Request, header};
 
 use crate::glob::matches;
+use crate::limits::TOKEN_BYTES_MAX;
 
 /// What clients may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,13 +42,22 @@ pub struct Grant {
     pub clients: Option<Access>,
     /// In the domains with one of these names (`*` stands for any text); `None` for all.
     pub domains: Option<Vec<String>>,
+    /// As an agent it may only have the volumes of its node's plan.
+    pub planned: bool,
+}
+
+/// Knows callers whose tokens are in no file: those of a cluster's service accounts.
+#[async_trait]
+pub trait Identify: Send + Sync + Debug {
+    /// Whose token it is and what that one may do; `None` for nobody's. An error says nothing about the token: it was not judged.
+    async fn identify(&self, token: &str) -> Result<Option<Grant>>;
 }
 
 impl Grant {
     /// Everything: what a caller has when no tokens are configured.
     fn all() -> Self {
         let name = "a client without token".to_owned();
-        Self { name, agents: vec!["*".to_owned()], clients: Some(Access::Admin), domains: None }
+        Self { name, agents: vec!["*".to_owned()], clients: Some(Access::Admin), ..Self::default() }
     }
 
     /// True for a domain that it is for.
@@ -85,7 +97,9 @@ enum Need {
     Client(Access),
 }
 
-const AGENTS: &[&str] = &["Attach", "Lookup"];
+const AGENTS: &[&str] = &["v1.Agents/Attach", "v1.Agents/Lookup", NODES];
+/// About no domain: a node learns its domains from it.
+const NODES: &str = "v1.Nodes/Attend";
 const READS: &[&str] = &[
     "ListAgents",
     "ListVolumes",
@@ -107,17 +121,15 @@ const MAINTENANCE_READS: &[&str] =
 const MAINTENANCE_WRITES: &[&str] = &["Forget", "Unforget", "Pin", "StartMaintenance", "CancelMaintenance"];
 const MAINTENANCE_ADMINS: &[&str] = &["ListKeys", "AddKey", "RemoveKey", "RotateKeys"];
 
-/// True for methods of ours; health and reflection are for everybody, and about no domain.
-pub(crate) fn is_ours(path: &str) -> bool {
-    path.starts_with("/holdfast.")
+/// True for methods of ours that are about a domain; health and reflection are for everybody, and about none.
+pub(crate) fn is_about_domain(path: &str) -> bool {
+    path.strip_prefix("/holdfast.").is_some_and(|ours| ours != NODES)
 }
 
 /// What the method at `path` needs: `Ok(None)` for one that is not ours.
 fn need(path: &str) -> Result<Option<Need>> {
     let Some(ours) = path.strip_prefix("/holdfast.") else { return Ok(None) };
-    if let Some(method) = ours.strip_prefix("v1.Agents/")
-        && AGENTS.contains(&method)
-    {
+    if AGENTS.contains(&ours) {
         return Ok(Some(Need::Agent));
     }
     let (method, reads, writes, admins) = match ours.split_once('/') {
@@ -141,6 +153,15 @@ fn need(path: &str) -> Result<Option<Need>> {
 pub(crate) struct Gate {
     tokens: Option<Watched<Tokens<Grant>>>,
     certificates: Arc<[(String, Grant)]>,
+    others: Option<Arc<dyn Identify>>,
+}
+
+/// What the gate says of a call at once.
+pub(crate) enum Judged {
+    /// The caller may make it, and may do this.
+    May(Grant),
+    /// Somebody else has to say whose token it is.
+    Ask(Arc<dyn Identify>, String),
 }
 
 impl Gate {
@@ -148,7 +169,7 @@ impl Gate {
     pub(crate) fn new(tokens: &[(PathBuf, Grant)], reloads: &Reloads) -> Result<Self> {
         let watch = |tokens: &[_]| Tokens::watch(tokens.to_vec(), reloads);
         let tokens = Some(tokens).filter(|t| !t.is_empty()).map(watch).transpose()?;
-        Ok(Self { tokens, certificates: Arc::default() })
+        Ok(Self { tokens, certificates: Arc::default(), others: None })
     }
 
     /// The same for those, too, whose certificate has a name like one of these.
@@ -156,23 +177,34 @@ impl Gate {
         Self { certificates: certificates.into(), ..self }
     }
 
+    /// The same for those, too, whom `others` knows.
+    pub(crate) fn with_others(self, others: Arc<dyn Identify>) -> Self {
+        Self { others: Some(others), ..self }
+    }
+
     /// What follows the files.
     pub(crate) fn tokens(&self) -> Option<&Watched<Tokens<Grant>>> {
         self.tokens.as_ref()
     }
 
-    pub(crate) fn judge<B>(&self, request: &Request<B>) -> Result<Grant, Status> {
-        let need = need(request.uri().path()).map_err(|e| error_to_status(&e))?;
-        let Some(need) = need else { return Ok(Grant::default()) };
-        let grant = self.find(request);
-        let grant = grant.ok_or_else(|| Status::unauthenticated("missing or wrong bearer token"))?;
-        grant.check(need).map_err(|e| error_to_status(&e))?;
-        Ok(grant)
+    /// Judges a call by what is known here.
+    pub(crate) fn judge<B>(&self, request: &Request<B>) -> Result<Judged, Status> {
+        let path = request.uri().path();
+        if need(path).map_err(|e| error_to_status(&e))?.is_none() {
+            return Ok(Judged::May(Grant::default()));
+        }
+        if let Some(grant) = self.find(request) {
+            return admit(path, Some(grant)).map(Judged::May);
+        }
+        match (&self.others, bearer(request)) {
+            (Some(others), Some(token)) => Ok(Judged::Ask(others.clone(), token)),
+            _ => admit(path, None).map(Judged::May),
+        }
     }
 
     /// What the caller may do. Who shows a token means that, whatever its certificate.
     fn find<B>(&self, request: &Request<B>) -> Option<Grant> {
-        if self.tokens.is_none() && self.certificates.is_empty() {
+        if self.tokens.is_none() && self.certificates.is_empty() && self.others.is_none() {
             return Some(Grant::all());
         }
         if let Some(header) = request.headers().get(header::AUTHORIZATION) {
@@ -182,6 +214,21 @@ impl Gate {
         let fits = |(pattern, _): &&(String, Grant)| names.iter().any(|name| matches(pattern, name));
         self.certificates.iter().find(fits).map(|(_, grant)| grant.clone())
     }
+}
+
+/// Lets in who may make the call at `path`.
+pub(crate) fn admit(path: &str, grant: Option<Grant>) -> Result<Grant, Status> {
+    let grant = grant.ok_or_else(|| Status::unauthenticated("missing or wrong bearer token"))?;
+    if let Some(need) = need(path).map_err(|e| error_to_status(&e))? {
+        grant.check(need).map_err(|e| error_to_status(&e))?;
+    }
+    Ok(grant)
+}
+
+fn bearer<B>(request: &Request<B>) -> Option<String> {
+    let header = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    Some(header.strip_prefix("Bearer ")?.trim().to_owned())
+        .filter(|t| !t.is_empty() && t.len() <= TOKEN_BYTES_MAX)
 }
 
 #[cfg(test)]

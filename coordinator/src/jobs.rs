@@ -12,7 +12,7 @@ use repository::{Error, ErrorKind};
 
 use proto::job::{Failure, Job, JobResult};
 
-use crate::limits::{ATTEMPTS_MAX, DECLINED_SECONDS};
+use crate::limits::{ATTEMPTS_MAX, DECLINED_SECONDS, RETURNED_SECONDS};
 
 /// Where a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -175,11 +175,8 @@ impl Record {
             (Queued | Offered | Running, Event::Adopt(agent)) if self.was_given_to(&agent) => {
                 self.run(agent, now);
             }
-            (Offered, Event::Decline(agent)) | (Offered | Running, Event::Return(agent)) if own(&agent) => {
-                self.attempts = self.attempts.saturating_sub(1);
-                self.not_before = now.plus_seconds(DECLINED_SECONDS);
-                self.requeue(now);
-            }
+            (Offered, Event::Decline(agent)) if own(&agent) => self.come_back(DECLINED_SECONDS, now),
+            (Offered | Running, Event::Return(agent)) if own(&agent) => self.come_back(RETURNED_SECONDS, now),
             (Offered | Running, Event::Lost) => {
                 self.requeue(now);
                 if self.state == Queued && self.attempts >= ATTEMPTS_MAX {
@@ -210,6 +207,13 @@ impl Record {
         self.state = State::Running;
         self.agent = Some(agent);
         self.started.get_or_insert(now);
+    }
+
+    /// Back in the queue for a while, by nobody's fault.
+    fn come_back(&mut self, seconds: i64, now: Timestamp) {
+        self.attempts = self.attempts.saturating_sub(1);
+        self.not_before = now.plus_seconds(seconds);
+        self.requeue(now);
     }
 
     fn requeue(&mut self, now: Timestamp) {

@@ -10,14 +10,17 @@ mod door;
 pub mod engine;
 pub mod gate;
 mod glob;
+pub mod handle;
 mod hub;
 pub mod jobs;
 pub mod limits;
 pub mod maintenance;
 pub mod metrics;
+pub mod nodes;
+mod pulse;
 pub mod schedule;
 pub mod server;
 mod service;
 
 pub use config::{Config, ConfigLayer};
-pub use server::{Started, run, start, start_each};
+pub use server::{Started, run, start, start_each, start_open};

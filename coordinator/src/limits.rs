@@ -4,6 +4,8 @@
 pub const ATTEMPTS_MAX: u32 = 5;
 /// An agent that declined a job is not asked again before this.
 pub const DECLINED_SECONDS: i64 = 10;
+/// A job that its agent gave back goes on where its volume is after this: at once, but not in a circle.
+pub const RETURNED_SECONDS: i64 = 1;
 /// A backup that failed is not scheduled again before this.
 pub const RETRY_SECONDS: i64 = 300;
 /// An offer that nobody answered is taken back after this.
@@ -81,3 +83,15 @@ pub const CANCEL_SECONDS: u64 = 5;
 pub const DESTINATIONS_MAX: usize = 64;
 /// Volumes that metrics name: more would be a burden to whoever collects them.
 pub const VOLUMES_LABELLED_MAX: usize = 1000;
+/// Nodes and movers that attend or have a plan: some thousand nodes are the largest clusters there are.
+pub const NODES_MAX: usize = 16_384;
+/// A node shows that it is there this often; one that misses [`HEARTBEATS_MISSED`] of them is gone.
+pub const NODE_PULSE_SECONDS: u32 = 10;
+/// Who asks again with the same token within this is not identified again: so long may one who lost his rights go on.
+pub const IDENTIFIED_SECONDS: u64 = 60;
+/// Callers that are kept as identified at once, the oldest dropped first.
+pub const IDENTIFIED_MAX: usize = 4096;
+/// Where domains come and go, threads and memory are shared out as if there were so many.
+pub const DOMAINS_EXPECTED: usize = 4;
+/// A bearer token is never longer: those of service accounts have about 1 KiB.
+pub const TOKEN_BYTES_MAX: usize = 16 << 10;

@@ -3,6 +3,8 @@
 //! "At most N old" counts from the start of the newest snapshot, so jitter makes it earlier, never later. Cron counts
 //! from the newest snapshot too (a missed time is made up for once), and its jitter makes it later.
 
+use std::collections::HashMap;
+
 use croner::Cron;
 use jiff::tz::TimeZone;
 use repository::env::Timestamp;
@@ -48,6 +50,23 @@ impl Rule {
                 format!("cron {} ({})", cron.as_str(), zone.iana_name().unwrap_or("local time"))
             }
         }
+    }
+}
+
+/// Which rule counts for which volume: its own, or else the first pattern that matches.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Rules of single volumes, by their names.
+    pub named: HashMap<String, Rule>,
+    /// Rules of all others.
+    pub patterns: Vec<Rule>,
+}
+
+impl Rules {
+    /// The rule that counts for a volume.
+    #[must_use]
+    pub fn find(&self, volume: &str) -> Option<&Rule> {
+        self.named.get(volume).or_else(|| self.patterns.iter().find(|r| matches(&r.volume, volume)))
     }
 }
 
@@ -97,16 +116,10 @@ pub struct Decision {
 /// A cron time that passed this long ago without a snapshot is late.
 const CRON_LATE_SECONDS: i64 = 3600;
 
-/// Decides for each volume, in the order given; the first rule that matches counts.
+/// Decides for each volume, in the order given.
 #[must_use]
-pub fn plan(now: Timestamp, volumes: &[Volume], rules: &[Rule]) -> Vec<Decision> {
-    volumes.iter().map(|v| decide(now, v, find_rule(&v.name, rules))).collect()
-}
-
-/// The rule that counts for a volume.
-#[must_use]
-pub fn find_rule<'a>(volume: &str, rules: &'a [Rule]) -> Option<&'a Rule> {
-    rules.iter().find(|r| matches(&r.volume, volume))
+pub fn plan(now: Timestamp, volumes: &[Volume], rules: &Rules) -> Vec<Decision> {
+    volumes.iter().map(|v| decide(now, v, rules.find(&v.name))).collect()
 }
 
 fn decide(now: Timestamp, volume: &Volume, rule: Option<&Rule>) -> Decision {

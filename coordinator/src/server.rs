@@ -9,10 +9,11 @@ use prometheus_client::registry::Registry;
 use proto::v1::agents_server::AgentsServer;
 use proto::v1::holdfast_server::HoldfastServer;
 use proto::v1::maintenance_server::MaintenanceServer;
+use proto::v1::nodes_server::NodesServer;
 use proto::{DESCRIPTORS, MESSAGE_BYTES_MAX};
 use repository::env::Env;
 use rustls::ServerConfig;
-use service::http::{Http, Pages};
+use service::http::{Http, Pages, Registries};
 use service::listen::Listener;
 use service::main_task::MainTask;
 use service::reload::{Follow, Reloads, Watched, follow as follow_files};
@@ -22,18 +23,22 @@ use tonic::transport::Server;
 
 use crate::config::{self, Config};
 use crate::core::Core;
-use crate::domains::{Domains, Opener, Opening, RepositoryOpener, make_folder};
+use crate::domains::{Domain, Domains, Opener, Opening, RepositoryOpener, make_folder};
 use crate::door::Door;
 use crate::engine::{Engine, RepositoryEngine};
-use crate::gate::Gate;
+use crate::gate::{Gate, Identify};
+use crate::handle::Handle;
 use crate::limits::{
-    CONNECTIONS_MAX, KEEPALIVE_SECONDS, REQUEST_BYTES_MAX, REQUEST_SECONDS, STOP_SECONDS,
+    CONNECTIONS_MAX, DOMAINS_EXPECTED, KEEPALIVE_SECONDS, REQUEST_BYTES_MAX, REQUEST_SECONDS, STOP_SECONDS,
     STREAMS_PER_CONNECTION_MAX,
 };
 use crate::metrics::{self, Metrics};
+use crate::nodes::Board;
+use crate::pulse::Pulse;
 use crate::service::agents::AgentService;
 use crate::service::client::ClientService;
 use crate::service::maintenance::MaintenanceService;
+use crate::service::nodes::NodeService;
 
 /// A coordinator that is running.
 #[derive(Debug)]
@@ -84,8 +89,8 @@ pub async fn start(
     let reloads = metrics.reloads.clone();
     let core = Arc::new(Core::open(&config, domain, engine, env, metrics)?);
     let domains = Arc::new(Domains::one(domain.repository.domain.clone(), core));
-    let served = Served { domains, opening: None, registries: vec![registry], reloads };
-    begin(&config, served, shutdown).await
+    let registries = Registries::one(registry);
+    begin(&config, Served::new(domains, None, registries, reloads), shutdown).await
 }
 
 /// Binds the listeners and begins to serve the domains of the list, each as soon as it can be opened.
@@ -97,18 +102,44 @@ pub async fn start_each(
 ) -> anyhow::Result<Started> {
     let (reloads, mut registry) = (Reloads::default(), Registry::default());
     reloads.register(registry.sub_registry_with_prefix(metrics::PREFIX));
-    let (mut registries, mut domains) = (vec![registry], Vec::new());
+    let (registries, mut domains) = (Registries::one(registry), Vec::new());
     for domain in &config.domains {
         let name = &domain.repository.domain;
         let metrics = Metrics::one_of(config.domains.len());
         let mut registry = Registry::with_labels([("domain".into(), name.to_string().into())].into_iter());
         metrics.register_domain(&mut registry);
-        registries.push(registry);
-        domains.push((name.clone(), metrics));
+        registries.put(name.as_str(), registry);
+        domains.push(Domain::closed(domain.clone(), metrics));
     }
     let domains = Arc::new(Domains::several(domains));
     let opening = Some(Opening::new(config.clone(), opener, env));
-    begin(&config, Served { domains, opening, registries, reloads }, shutdown).await
+    begin(&config, Served::new(domains, opening, registries, reloads), shutdown).await
+}
+
+/// Binds the listeners and begins to serve domains that come and go by the handle. Callers are known by `others`, besides the
+/// configured tokens and certificates.
+pub async fn start_open(
+    config: Config,
+    opener: Arc<dyn Opener>,
+    others: Arc<dyn Identify>,
+    env: Env,
+    shutdown: CancellationToken,
+) -> anyhow::Result<(Started, Handle)> {
+    let (reloads, mut registry) = (Reloads::default(), Registry::default());
+    reloads.register(registry.sub_registry_with_prefix(metrics::PREFIX));
+    let (domains, registries) = (Arc::new(Domains::open_ended()), Registries::one(registry));
+    let opening = Opening::new(config.clone(), opener, env.clone());
+    let board = Arc::new(Board::new(env, opening.pulse.clone()));
+    let handle = Handle {
+        domains: domains.clone(),
+        board: board.clone(),
+        registries: registries.clone(),
+        pulse: opening.pulse.clone(),
+        expected: DOMAINS_EXPECTED,
+    };
+    let served = Served::new(domains, Some(opening), registries, reloads);
+    let served = Served { others: Some(others), board, ..served };
+    Ok((begin(&config, served, shutdown).await?, handle))
 }
 
 /// What is served.
@@ -116,14 +147,30 @@ struct Served {
     domains: Arc<Domains>,
     /// How they are opened, where they are not open.
     opening: Option<Opening>,
-    registries: Vec<Registry>,
+    registries: Registries,
     reloads: Reloads,
+    /// Who knows callers besides the configuration.
+    others: Option<Arc<dyn Identify>>,
+    board: Arc<Board>,
+}
+
+impl Served {
+    fn new(
+        domains: Arc<Domains>,
+        opening: Option<Opening>,
+        registries: Registries,
+        reloads: Reloads,
+    ) -> Self {
+        // Without a cluster nobody plans: a node that attends hears nothing.
+        let board = Arc::new(Board::new(Env::system(), Pulse::default()));
+        Self { domains, opening, registries, reloads, others: None, board }
+    }
 }
 
 async fn begin(config: &Config, served: Served, shutdown: CancellationToken) -> anyhow::Result<Started> {
     service::tls::install_provider();
-    let Served { domains, opening, registries, reloads } = served;
-    let secrets = Secrets::open(config, &reloads)?;
+    let Served { domains, opening, registries, reloads, others, board } = served;
+    let secrets = Secrets::open(config, others, &reloads)?;
     let listener = Listener::bind(config.listen, CONNECTIONS_MAX).await;
     let listener = listener.with_context(|| format!("listen on {}", config.listen))?;
     let grpc = listener.local_addr().context("address of the gRPC listener")?;
@@ -133,7 +180,7 @@ async fn begin(config: &Config, served: Served, shutdown: CancellationToken) -> 
     let judged = domains.clone();
     let pages = Pages { registries, ready: Arc::new(move || judged.ready()) };
     let follow = secrets.follow();
-    let serving = serve(&domains, secrets, listener, shutdown.clone())?;
+    let serving = serve((&domains, board), secrets, listener, shutdown.clone())?;
     let every = Duration::from_secs(config.refresh_seconds);
     let main = async move {
         // If one server fails the rest stops, too.
@@ -157,10 +204,14 @@ struct Secrets {
 }
 
 impl Secrets {
-    fn open(config: &Config, reloads: &Reloads) -> anyhow::Result<Self> {
+    fn open(config: &Config, others: Option<Arc<dyn Identify>>, reloads: &Reloads) -> anyhow::Result<Self> {
         let tls = config.tls.as_ref().map(|files| files.watch(reloads)).transpose();
         let tls = tls.context("TLS of the gRPC listener")?;
         let gate = Gate::new(&config.tokens, reloads)?.with_certificates(&config.certificates);
+        let gate = match others {
+            Some(others) => gate.with_others(others),
+            None => gate,
+        };
         Ok(Self { gate, tls })
     }
 
@@ -172,13 +223,15 @@ impl Secrets {
 }
 
 fn serve(
-    domains: &Arc<Domains>,
+    (domains, board): (&Arc<Domains>, Arc<Board>),
     secrets: Secrets,
     listener: Listener,
     shutdown: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
     let tasks = TaskTracker::new();
-    let agents = AgentService { tasks: tasks.clone(), shutdown: shutdown.clone() };
+    let nodes = NodeService { board: board.clone(), tasks: tasks.clone(), shutdown: shutdown.clone() };
+    let nodes = NodesServer::new(nodes).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let agents = AgentService { board, tasks: tasks.clone(), shutdown: shutdown.clone() };
     let agents = AgentsServer::new(agents).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let clients = ClientService::new(tasks.clone(), shutdown.clone());
     let maintenance = MaintenanceServer::new(MaintenanceService(clients.clone()))
@@ -201,18 +254,21 @@ fn serve(
         .add_service(reflection().build_v1().context("reflection")?)
         .add_service(reflection().build_v1alpha().context("reflection")?)
         .add_service(agents)
+        .add_service(nodes)
         .add_service(maintenance)
         .add_service(clients);
     let domains = domains.clone();
     let incoming = listener.connections(secrets.tls);
     Ok(async move {
         reporter.set_serving::<AgentsServer<AgentService>>().await;
+        reporter.set_serving::<NodesServer<NodeService>>().await;
         reporter.set_serving::<HoldfastServer<ClientService>>().await;
         reporter.set_serving::<MaintenanceServer<MaintenanceService>>().await;
         let stop = shutdown.clone();
         let serving = router.serve_with_incoming_shutdown(incoming, async move {
             stop.cancelled().await;
             reporter.set_not_serving::<AgentsServer<AgentService>>().await;
+            reporter.set_not_serving::<NodesServer<NodeService>>().await;
             reporter.set_not_serving::<HoldfastServer<ClientService>>().await;
             reporter.set_not_serving::<MaintenanceServer<MaintenanceService>>().await;
             // Agents and clients learn it by the end of their streams, and come back later.

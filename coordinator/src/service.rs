@@ -4,4 +4,5 @@ pub(crate) mod agents;
 mod batch;
 pub(crate) mod client;
 pub(crate) mod maintenance;
+pub(crate) mod nodes;
 mod pump;

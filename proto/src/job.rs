@@ -1,6 +1,7 @@
 //! Jobs as plain values: what the coordinator asks of an agent, and what came of it.
 
 use repository::ids::Sid;
+use repository::manifest::Origin;
 use repository::monitor::Figures;
 use repository::ops::Problems;
 use repository::ops::restore::Existing;
@@ -41,6 +42,8 @@ pub struct BackupSpec {
     pub read_all: bool,
     /// Free labels kept in the manifest.
     pub tags: Vec<String>,
+    /// What the volume is to its cluster, kept in the manifest.
+    pub origin: Option<Origin>,
 }
 
 /// A restore below one of the agent's restore roots.

@@ -234,3 +234,9 @@ pub const CLOSED_SESSIONS_MAX: usize = 500;
 /// A run that had to read so many outcomes writes its catalogue though it has nothing to condemn, so that the next one does not
 /// read them again: a request each, against some ten for a generation.
 pub const CATALOGUE_OUTCOMES_MAX: usize = 1000;
+/// A name or uid of a cluster, as a snapshot's origin keeps it: Kubernetes' longest names have 253 bytes.
+pub const ORIGIN_NAME_BYTES_MAX: usize = 512;
+/// Objects that a snapshot's origin keeps: the claim, its volume, its class, and room for what comes.
+pub const ORIGIN_OBJECTS_MAX: usize = 8;
+/// Such an object as JSON: claims and volumes have a few KiB; every listing of snapshots reads them.
+pub const ORIGIN_OBJECT_BYTES_MAX: usize = 64 << 10;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -38,10 +38,45 @@ pub fn ready_of(domains: impl IntoIterator<Item = (String, Result<(), String>)>)
     if ready > 0 { Ok(text) } else { Err(text) }
 }
 
+/// All metrics by the name of what they are of; a metric may be in several, with other labels. They come and go while they are
+/// served. Cloning shares them.
+#[derive(Clone, Default)]
+pub struct Registries(Arc<RwLock<Vec<(String, Registry)>>>);
+
+impl Registries {
+    /// Only this one.
+    #[must_use]
+    pub fn one(registry: Registry) -> Self {
+        let all = Self::default();
+        all.put("", registry);
+        all
+    }
+
+    /// Adds one at the end, or puts it in the place of its namesake.
+    pub fn put(&self, name: &str, registry: Registry) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match all.iter_mut().find(|(known, _)| known == name) {
+            Some(known) => known.1 = registry,
+            None => all.push((name.to_owned(), registry)),
+        }
+    }
+
+    /// Takes one out.
+    pub fn remove(&self, name: &str) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| known != name);
+    }
+}
+
+impl fmt::Debug for Registries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Registries(..)")
+    }
+}
+
 /// What is served.
 pub struct Pages {
-    /// All metrics; a metric may be in several, with other labels.
-    pub registries: Vec<Registry>,
+    /// All metrics.
+    pub registries: Registries,
     /// For `/readyz`.
     pub ready: Ready,
 }
@@ -85,7 +120,11 @@ impl Http {
 }
 
 async fn metrics(State(pages): State<Arc<Pages>>) -> Response {
-    let Ok(out) = page(&pages.registries) else {
+    let out = {
+        let registries = pages.registries.0.read().unwrap_or_else(PoisonError::into_inner);
+        page(registries.iter().map(|(_, registry)| registry))
+    };
+    let Ok(out) = out else {
         return (StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be encoded\n").into_response();
     };
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -94,7 +133,7 @@ async fn metrics(State(pages): State<Arc<Pages>>) -> Response {
 
 /// One page of all registries. A metric that several of them have is described once, above the samples of all: the
 /// format allows no other way.
-fn page(registries: &[Registry]) -> Result<String, fmt::Error> {
+fn page<'a>(registries: impl IntoIterator<Item = &'a Registry>) -> Result<String, fmt::Error> {
     let mut families: Vec<(String, String)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for registry in registries {

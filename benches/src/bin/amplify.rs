@@ -220,6 +220,7 @@ fn request(root: &Path) -> BackupRequest {
         memory_bytes_max: 256 << 20,
         readers: 0,
         reuse: Reuse::Any,
+        origin: None,
     }
 }
 

@@ -191,6 +191,7 @@ fn request(path: &Path, args: &BackupArgs, rules: &Rules, host: &str) -> Result<
         memory_bytes_max: args.tuning.memory_bytes(),
         readers: 0,
         reuse: args.tuning.reuse.unwrap_or_default(),
+        origin: None,
     })
 }
 

@@ -35,6 +35,7 @@ fn snapshot() -> Snapshot {
         identity: None,
         copied: None,
         repaired: None,
+        origin: None,
     };
     Snapshot { id: Sid([0xab; 16]), manifest }
 }

@@ -64,7 +64,7 @@ fn tokens_are_checked() {
         name: name.to_owned(),
         agents: agents.iter().map(|a| (*a).to_owned()).collect(),
         clients,
-        domains: None,
+        ..Grant::default()
     };
     let grants: Vec<_> = tokens.iter().map(|(_, grant)| grant.clone()).collect();
     assert_eq!(

@@ -98,7 +98,7 @@ impl Core {
             return Ok(());
         }
         let volumes = self.volumes().await?;
-        let decisions = plan(now, &volumes, &self.rules);
+        let decisions = plan(now, &volumes, &self.rules());
         self.count_volumes(&volumes, &decisions);
         for decision in decisions {
             if decision.action == Action::Run {
@@ -211,5 +211,7 @@ impl Core {
             fresh.all.sort_by_key(|s| s.manifest.started);
         }
         *guard = Arc::new(fresh);
+        drop(guard);
+        self.pulse.beat();
     }
 }

@@ -2,12 +2,12 @@
 
 use repository::ErrorKind;
 
-use super::Domains;
+use super::{Domain, Domains};
 use crate::gate::Grant;
 use crate::metrics::Metrics;
 
 fn domains(names: &[&str]) -> Domains {
-    Domains::several(names.iter().map(|n| (n.parse().unwrap(), Metrics::default())))
+    Domains::several(names.iter().map(|n| Domain::new(n.parse().unwrap(), Metrics::default(), None)))
 }
 
 fn grant(patterns: Option<&[&str]>) -> Grant {
@@ -19,7 +19,8 @@ fn grant(patterns: Option<&[&str]>) -> Grant {
 fn check(granted: Option<&[&str]>, wanted: Option<&str>, expected: Result<&str, (ErrorKind, &str)>) {
     let all = domains(&["team-a", "team-b", "lab"]);
     let chosen = all.choose(&grant(granted), wanted.map(str::as_bytes));
-    let chosen = chosen.map(|d| d.name.as_str()).map_err(|e| (e.kind(), e.chain()));
+    let chosen = chosen.map(|d| d.name.to_string()).map_err(|e| (e.kind(), e.chain()));
+    let expected = expected.map(str::to_owned);
     assert_eq!(chosen, expected.map_err(|(kind, words)| (kind, words.to_owned())), "{granted:?} {wanted:?}");
 }
 
@@ -56,7 +57,7 @@ fn a_domain_that_is_not_open_says_why() {
     let all = domains(&["a", "b"]);
     let e = all.choose(&grant(None), Some(b"a")).unwrap().core().unwrap_err();
     assert!(e.chain().contains("domain a is not open: it is being opened"), "{}", e.chain());
-    all.0[1].set(Err((ErrorKind::Key, "wrong key".to_owned())));
+    all.all()[1].set(Err((ErrorKind::Key, "wrong key".to_owned())));
     let e = all.choose(&grant(None), Some(b"b")).unwrap().core().unwrap_err();
     assert_eq!((e.kind(), e.chain().as_str()), (ErrorKind::Key, "domain b is not open: wrong key"));
     let ready = all.ready().unwrap_err();

@@ -6,7 +6,7 @@ use croner::Cron;
 use jiff::tz::TimeZone;
 use repository::env::Timestamp;
 
-use super::{Action, Rule, Trigger, Volume, find_rule, jitter, plan};
+use super::{Action, Rule, Rules, Trigger, Volume, jitter, plan};
 
 /// 2026-11-01 00:00:00 UTC.
 const DAY: i64 = 1_793_491_200;
@@ -31,8 +31,12 @@ fn volume(newest: Option<i64>) -> Volume {
     Volume { name: "v".into(), first_seen, newest_started, last_failed, busy: false, connected: true }
 }
 
+fn patterns(all: &[Rule]) -> Rules {
+    Rules { patterns: all.to_vec(), ..Rules::default() }
+}
+
 fn check(now: i64, volume: Volume, rule: &Rule, action: Action, late: bool) {
-    let [decision] = plan(at(now), &[volume], std::slice::from_ref(rule)).try_into().unwrap();
+    let [decision] = plan(at(now), &[volume], &patterns(std::slice::from_ref(rule))).try_into().unwrap();
     assert_eq!((decision.action, decision.late), (action, late), "at {now}");
 }
 
@@ -86,7 +90,7 @@ fn jitter_never_makes_a_snapshot_too_old() {
     let mut seen = std::collections::BTreeSet::new();
     for n in 0..100 {
         let v = Volume { name: name(n), ..volume(Some(0)) };
-        let Action::Wait(due) = plan(at(1), &[v], std::slice::from_ref(&rule))[0].action else {
+        let Action::Wait(due) = plan(at(1), &[v], &patterns(std::slice::from_ref(&rule)))[0].action else {
             panic!("{n}")
         };
         assert!((at(3000)..=at(3600)).contains(&due), "{due:?}");
@@ -100,11 +104,22 @@ fn jitter_never_makes_a_snapshot_too_old() {
 fn the_first_matching_rule_counts() {
     let named = |volume: &str, seconds| Rule { volume: volume.into(), ..max_age(seconds) };
     let rules = [named("host:/db*", 1), named("*", 2)];
-    let seconds = |name| match find_rule(name, &rules).unwrap().trigger {
+    let seconds = |name| match patterns(&rules).find(name).unwrap().trigger {
         Trigger::MaxAge { seconds } => seconds,
         Trigger::Cron { .. } => 0,
     };
     assert_eq!((seconds("host:/db-0"), seconds("host:/web")), (1, 2));
-    let unscheduled = plan(at(0), &[volume(None)], &rules[..1]);
+    let unscheduled = plan(at(0), &[volume(None)], &patterns(&rules[..1]));
     assert_eq!(unscheduled[0].action, Action::Unscheduled);
+}
+
+#[test]
+fn a_volumes_own_rule_counts_before_all_patterns() {
+    let mut rules = patterns(&[max_age(2)]);
+    rules.named.insert("v".to_owned(), max_age(1));
+    let seconds = |name| match rules.find(name).unwrap().trigger {
+        Trigger::MaxAge { seconds } => seconds,
+        Trigger::Cron { .. } => 0,
+    };
+    assert_eq!((seconds("v"), seconds("w")), (1, 2));
 }

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use proto::convert::{Check as _, error_to_status};
 use proto::v1;
 use proto::v1::agent_message::Message;
@@ -20,10 +21,12 @@ use crate::core::Core;
 use crate::door::core_of;
 use crate::gate::Grant;
 use crate::limits::{AGENT_QUEUE, HEARTBEATS_MISSED, HELLO_SECONDS};
+use crate::nodes::Board;
 
 /// Serves agents.
 #[derive(Clone, Debug)]
 pub(crate) struct AgentService {
+    pub(crate) board: Arc<Board>,
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
 }
@@ -44,16 +47,20 @@ impl Agents for AgentService {
         let mut incoming = request.into_inner();
         let first = tokio::time::timeout(Duration::from_secs(HELLO_SECONDS), incoming.message());
         let first = first.await.map_err(|_| Status::deadline_exceeded("no hello"))??;
-        let Some(v1::AgentMessage { message: Some(Message::Hello(hello)) }) = first else {
+        let Some(v1::AgentMessage { message: Some(Message::Hello(mut hello)) }) = first else {
             return Err(Status::invalid_argument("the first message must be a hello"));
         };
         let agent = hello.agent_id.clone();
         let good = hello.check().and_then(|()| grant.check_agent(&agent));
         good.map_err(|e| error_to_status(&e))?;
+        let planned = grant.planned.then(|| Planned { board: self.board.clone(), core: core.clone() });
+        if let Some(planned) = &planned {
+            planned.keep(&agent, &mut hello.volumes, &mut hello.restore_roots);
+        }
         let (outbox, outgoing) = mpsc::channel(AGENT_QUEUE);
         let number = core.hello(hello, outbox).await.map_err(|e| error_to_status(&e))?;
         let (shutdown, span) = (self.shutdown.clone(), core.span.clone());
-        self.tasks.spawn(listen(core, shutdown, (agent, number), incoming).instrument(span));
+        self.tasks.spawn(listen(core, planned, shutdown, (agent, number), incoming).instrument(span));
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
 
@@ -66,9 +73,27 @@ impl Agents for AgentService {
     }
 }
 
+/// Holds an agent to its node's plan.
+#[derive(Debug)]
+struct Planned {
+    board: Arc<Board>,
+    core: Arc<Core>,
+}
+
+impl Planned {
+    fn keep(&self, node: &str, volumes: &mut Vec<v1::Volume>, restore_roots: &mut Vec<Bytes>) {
+        let domain = self.core.domain.as_str();
+        self.board.keep_planned(node, domain, volumes);
+        if !self.board.may_restore(node, domain) {
+            restore_roots.clear();
+        }
+    }
+}
+
 /// Hears an agent until it goes, falls silent, connects anew, or the coordinator stops.
 async fn listen(
     core: Arc<Core>,
+    planned: Option<Planned>,
     shutdown: CancellationToken,
     (agent, number): (String, u64),
     mut incoming: Streaming<v1::AgentMessage>,
@@ -95,7 +120,10 @@ async fn listen(
             break;
         }
         // A message of a kind that we don't know is of a newer agent: ignored.
-        let Some(message) = message else { continue };
+        let Some(mut message) = message else { continue };
+        if let (Some(planned), Message::Volumes(said)) = (&planned, &mut message) {
+            planned.keep(&agent, &mut said.volumes, &mut said.restore_roots);
+        }
         if let Err(e) = core.hear(&agent, message).await {
             tracing::warn!(agent, error = %e.chain(), "agent's message could not be dealt with");
             core.hub.end(&agent, number, error_to_status(&e));

@@ -128,7 +128,7 @@ impl Holdfast for ClientService {
 
     async fn run_backup(&self, request: Request<v1::RunBackupRequest>) -> Out<v1::RunStarted> {
         let (core, r) = take(request)?;
-        let spec = BackupSpec { volume: r.volume, read_all: r.read_all, tags: r.tags };
+        let spec = BackupSpec { volume: r.volume, read_all: r.read_all, tags: r.tags, origin: None };
         let started = core.run_backup(spec).await;
         answer(started.map(|(id, existed)| v1::RunStarted { run_id: id.0.to_vec().into(), existed }))
     }

@@ -17,7 +17,7 @@ use super::pump::Outgoing;
 use crate::gate::Grant;
 use crate::limits::RUNS_LISTED;
 
-mod forget;
+pub(crate) mod forget;
 mod keys;
 mod measure;
 mod views;

@@ -150,7 +150,16 @@ async fn a_domain_that_a_token_is_not_for_is_one_that_does_not_exist() {
         let path = dir.path().join(name);
         std::fs::write(&path, format!("{name}-0123456789abcdef\n")).unwrap();
         let (agents, clients) = (vec!["*".to_owned()], Some(Access::Write));
-        (path, Grant { name: name.into(), agents, clients, domains: domains.map(|d| vec![d.to_owned()]) })
+        (
+            path,
+            Grant {
+                name: name.into(),
+                agents,
+                clients,
+                domains: domains.map(|d| vec![d.to_owned()]),
+                planned: false,
+            },
+        )
     };
     let tokens = vec![token("tenant", Some("a")), token("all", None), token("none", Some("x-*"))];
     let files: Vec<PathBuf> = tokens.iter().map(|(file, _)| file.clone()).collect();

@@ -57,6 +57,7 @@ pub(crate) fn snapshot(n: u8, volume: &str, started: Timestamp) -> Snapshot {
         identity: None,
         copied: None,
         repaired: None,
+        origin: None,
     };
     Snapshot { id: Sid([n; 16]), manifest }
 }

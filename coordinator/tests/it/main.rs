@@ -12,6 +12,7 @@ mod harness;
 mod inputs;
 mod jobs;
 mod maintenance;
+mod nodes;
 mod outages;
 mod pki;
 mod raw;

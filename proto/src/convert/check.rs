@@ -357,6 +357,18 @@ check! {
         optional_name("volumes.host", &v.host, HOST_BYTES_MAX)?;
         folder("volumes.path", &v.path)
     };
+    Arrival: |a| {
+        check_name("node", &a.node, HOST_BYTES_MAX)?;
+        optional_name("version", &a.version, VERSION_BYTES_MAX)
+    };
+    Sightings: |s| {
+        count("volumes", s.volumes.len(), VOLUMES_MAX)?;
+        s.volumes.iter().try_for_each(|s| {
+            check_name("volumes.volume", &s.volume, VOLUME_BYTES_MAX)?;
+            optional_name("volumes.pod_uid", &s.pod_uid, HOST_BYTES_MAX)?;
+            optional_name("volumes.what", &s.what, REASON_BYTES_MAX)
+        })
+    };
     Volumes: |v| {
         count("volumes", v.volumes.len(), VOLUMES_MAX)?;
         v.volumes.iter().try_for_each(Check::check)?;

@@ -9,7 +9,9 @@ use super::report::{
     failure_from_wire, failure_to_wire, figures_from_wire, figures_to_wire, problems_from_wire,
     problems_to_wire,
 };
-use super::snapshot::{sid_from_wire, snapshot_from_wire, snapshot_to_wire};
+use super::snapshot::{
+    origin_from_wire, origin_to_wire, sid_from_wire, snapshot_from_wire, snapshot_to_wire,
+};
 use super::{Check as _, bad, fixed};
 use crate::job::{BackupSpec, Job, JobId, JobResult, JobSpec, RestoreSpec};
 use crate::v1;
@@ -32,9 +34,12 @@ pub fn job_from_wire(job: v1::Job) -> Result<Job> {
 
 fn spec_to_wire(spec: &JobSpec) -> v1::job::Spec {
     match spec.clone() {
-        JobSpec::Backup(b) => {
-            v1::job::Spec::Backup(v1::BackupJob { volume: b.volume, read_all: b.read_all, tags: b.tags, origin: None })
-        }
+        JobSpec::Backup(b) => v1::job::Spec::Backup(v1::BackupJob {
+            volume: b.volume,
+            read_all: b.read_all,
+            tags: b.tags,
+            origin: b.origin.as_ref().map(origin_to_wire),
+        }),
         JobSpec::Restore(r) => v1::job::Spec::Restore(v1::RestoreJob {
             snapshot: Bytes::copy_from_slice(&r.snapshot.0),
             path: r.path.into(),
@@ -49,7 +54,8 @@ fn spec_from_wire(spec: Option<v1::job::Spec>) -> Result<JobSpec> {
     match spec {
         Some(v1::job::Spec::Backup(b)) => {
             b.check()?;
-            Ok(JobSpec::Backup(BackupSpec { volume: b.volume, read_all: b.read_all, tags: b.tags }))
+            let origin = b.origin.map(origin_from_wire).transpose()?;
+            Ok(JobSpec::Backup(BackupSpec { volume: b.volume, read_all: b.read_all, tags: b.tags, origin }))
         }
         Some(v1::job::Spec::Restore(r)) => {
             r.check()?;

@@ -5,7 +5,7 @@ use repository::Result;
 use repository::env::Timestamp;
 use repository::ids::{BlobId, BlobRef, PackId, Place, Sid};
 use repository::limits::PACK_BLOBS_MAX;
-use repository::manifest::{Manifest, RepairMark, Summary};
+use repository::manifest::{Manifest, Origin, RepairMark, Summary};
 use repository::ops::proofs::Health;
 use repository::ops::snapshots::Snapshot;
 
@@ -41,6 +41,7 @@ pub fn snapshot_to_wire(s: &Snapshot) -> v1::Snapshot {
         root_usage: Some(blob_to_wire(&m.root_usage)),
         repaired_of: m.repaired.map(|r| Bytes::copy_from_slice(&r.of.0)).unwrap_or_default(),
         repaired_lost: m.repaired.map_or(0, |r| r.lost),
+        origin: m.origin.as_deref().map(origin_to_wire),
     }
 }
 
@@ -74,8 +75,40 @@ pub fn snapshot_from_wire(s: v1::Snapshot) -> Result<Snapshot> {
             identity: None,
             copied: None,
             repaired,
+            origin: s.origin.map(|o| origin_from_wire(o).map(Box::new)).transpose()?,
         },
     })
+}
+
+/// What a volume is to its cluster.
+#[must_use]
+pub(super) fn origin_to_wire(o: &Origin) -> v1::Origin {
+    let object = |(name, data): &(String, Vec<u8>)| v1::Attachment {
+        name: name.clone(),
+        data: Bytes::copy_from_slice(data),
+    };
+    v1::Origin {
+        cluster: o.cluster.clone(),
+        namespace: o.namespace.clone(),
+        namespace_uid: o.namespace_uid.clone(),
+        claim: o.claim.clone(),
+        claim_uid: o.claim_uid.clone(),
+        objects: o.objects.iter().map(object).collect(),
+    }
+}
+
+/// See [`origin_to_wire`]; what is too large is refused.
+pub(super) fn origin_from_wire(o: v1::Origin) -> Result<Origin> {
+    let origin = Origin {
+        cluster: o.cluster,
+        namespace: o.namespace,
+        namespace_uid: o.namespace_uid,
+        claim: o.claim,
+        claim_uid: o.claim_uid,
+        objects: o.objects.into_iter().map(|a| (a.name, a.data.to_vec())).collect(),
+    };
+    origin.check().map_err(|e| bad("origin", e))?;
+    Ok(origin)
 }
 
 /// What is known of a snapshot.

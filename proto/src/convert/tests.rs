@@ -49,6 +49,7 @@ fn snapshot() -> Snapshot {
             identity: None,
             copied: None,
             repaired: None,
+            origin: Some(Box::new(origin())),
         },
     }
 }
@@ -65,6 +66,17 @@ fn entry(path: &str, kind: Kind) -> Entry {
         xattrs: vec![(b"user.x".to_vec(), vec![0, 255])],
     };
     Entry { path: path.as_bytes().to_vec(), meta, size: 6, changed_during_read: true, kind }
+}
+
+fn origin() -> repository::manifest::Origin {
+    repository::manifest::Origin {
+        cluster: "c".into(),
+        namespace: "n".into(),
+        namespace_uid: "nu".into(),
+        claim: "pvc".into(),
+        claim_uid: "cu".into(),
+        objects: vec![("claim".into(), b"{}".to_vec())],
+    }
 }
 
 #[test]
@@ -110,7 +122,12 @@ fn changes_come_back() {
 
 #[test]
 fn jobs_and_results_come_back() {
-    let backup = JobSpec::Backup(BackupSpec { volume: "v".into(), read_all: true, tags: vec!["t".into()] });
+    let backup = JobSpec::Backup(BackupSpec {
+        volume: "v".into(),
+        read_all: true,
+        tags: vec!["t".into()],
+        origin: Some(origin()),
+    });
     let restore = JobSpec::Restore(RestoreSpec {
         snapshot: Sid([1; 16]),
         path: b"a\xff".to_vec(),

@@ -3,6 +3,7 @@
 //! Everything here is plain values with an encoding (`wire`: protobuf, so that records can grow). Stored bytes are
 //! hostile: a record that decodes is valid in itself, and whether it is true is the caller's to find out.
 
+pub use origin::Origin;
 use thiserror::Error;
 
 use crate::env::Timestamp;
@@ -11,6 +12,7 @@ use crate::ids::{BlobRef, RepoId, Sid};
 pub mod audit;
 pub mod catalogue;
 pub mod gc;
+pub mod origin;
 pub mod proof;
 pub mod record;
 pub mod relocation;
@@ -65,6 +67,9 @@ pub struct Manifest {
     pub copied: Option<CopiedFrom>,
     /// Set if it is the repaired copy of a damaged snapshot.
     pub repaired: Option<RepairMark>,
+    /// What the volume was to its cluster; none outside of one. Boxed: few repositories' snapshots are all in memory at once and
+    /// have it whole.
+    pub origin: Option<Box<Origin>>,
 }
 
 /// Marks the repaired copy of a damaged snapshot.

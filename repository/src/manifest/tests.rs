@@ -3,9 +3,10 @@
 use super::gc::{GcDone, GcOpen, GcSweep, Quarantine, Relocation, decode_split, encode_split};
 use super::record::{Outcome, Registration, SessionKind};
 use super::summary::{self, SummaryBuilder};
-use super::{BadRecord, CopiedFrom, Manifest, RepairMark, Summary};
+use super::{BadRecord, CopiedFrom, Manifest, Origin, RepairMark, Summary};
 use crate::env::Timestamp;
 use crate::ids::{BlobId, BlobRef, Generation, PackId, PackRef, Place, RepoId, Sid};
+use crate::limits;
 
 pub(crate) fn pack(n: u8) -> PackRef {
     PackRef { id: PackId { sid: Sid([n; 16]), rnd: [n; 8] }, bytes: 1000 + u64::from(n) }
@@ -13,6 +14,37 @@ pub(crate) fn pack(n: u8) -> PackRef {
 
 pub(crate) fn place(n: u8, ordinal: u32) -> Place {
     Place { pack: pack(n).id, ordinal }
+}
+
+fn origin(bytes: usize) -> Origin {
+    let name = |n: &str| n.to_owned();
+    Origin {
+        cluster: name("c-uid"),
+        namespace: name("shop"),
+        namespace_uid: name("n-uid"),
+        claim: name("data"),
+        claim_uid: name("uid"),
+        objects: vec![(name("claim"), vec![b'x'; bytes]), (name("volume"), Vec::new())],
+    }
+}
+
+#[test]
+fn an_origin_larger_than_any_clusters_is_refused() {
+    let with = |origin: Origin| {
+        let manifest = Box::new(Manifest { origin: Some(Box::new(origin)), ..manifest("v", 1) });
+        let outcome = Outcome::Committed { nonce: [1; 16], manifest };
+        (Outcome::decode(&outcome.encode()), outcome)
+    };
+    let (read, written) = with(origin(limits::ORIGIN_OBJECT_BYTES_MAX));
+    assert_eq!(read.unwrap(), written);
+    let many = vec![("x".to_owned(), Vec::new()); limits::ORIGIN_OBJECTS_MAX + 1];
+    for bad in [
+        origin(limits::ORIGIN_OBJECT_BYTES_MAX + 1),
+        Origin { objects: many, ..origin(1) },
+        Origin { claim: "x".repeat(limits::ORIGIN_NAME_BYTES_MAX + 1), ..origin(1) },
+    ] {
+        assert!(with(bad).0.unwrap_err().to_string().contains("origin"));
+    }
 }
 
 pub(crate) fn manifest(volume: &str, started: i64) -> Manifest {
@@ -45,6 +77,7 @@ pub(crate) fn manifest(volume: &str, started: i64) -> Manifest {
             lost: 2,
         }),
         repaired: Some(RepairMark { of: Sid([6; 16]), lost: 3 }),
+        origin: Some(Box::new(origin(1))),
     }
 }
 

@@ -4,6 +4,7 @@
 
 use prost::{Message, Oneof};
 
+use super::origin::WireOrigin;
 use super::{BadRecord, CopiedFrom, Manifest, RepairMark, Summary};
 use crate::env::Timestamp;
 use crate::ids::{BlobId, BlobRef, Generation, PackId, Place, RepoId, Sid};
@@ -63,6 +64,8 @@ pub(super) struct WireManifest {
     copied: Option<WireCopiedFrom>,
     #[prost(message, optional, tag = "21")]
     repaired: Option<WireRepaired>,
+    #[prost(message, optional, tag = "22")]
+    origin: Option<WireOrigin>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -238,6 +241,7 @@ impl From<&Manifest> for WireManifest {
                 lost: c.lost,
             }),
             repaired: m.repaired.map(|r| WireRepaired { of: r.of.0.to_vec(), lost: r.lost }),
+            origin: m.origin.as_deref().map(Into::into),
         }
     }
 }
@@ -290,6 +294,7 @@ impl WireManifest {
                 Some(r) => Some(RepairMark { of: array(&r.of, "repaired snapshot").map(Sid)?, lost: r.lost }),
                 None => None,
             },
+            origin: self.origin.map(|o| o.check().map(Box::new)).transpose()?,
         })
     }
 }

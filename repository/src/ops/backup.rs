@@ -17,6 +17,7 @@ use crate::index::Lookup;
 use crate::items::entry::Entry;
 use crate::items::{BlobFetch, Tree, TreeWriter};
 use crate::limits;
+use crate::manifest::Origin;
 use crate::monitor::{Figures, Monitor};
 use crate::ops::snapshots::Snapshot;
 use crate::ops::{Problems, Repository, Task, index};
@@ -74,6 +75,8 @@ pub struct BackupRequest {
     pub readers: usize,
     /// Whose blobs it may refer to.
     pub reuse: Reuse,
+    /// What the volume is to its cluster, kept in the manifest.
+    pub origin: Option<Origin>,
 }
 
 /// What came of it.

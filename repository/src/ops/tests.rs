@@ -116,6 +116,7 @@ fn request(root: &Path) -> BackupRequest {
         memory_bytes_max: 128 << 20,
         readers: 0,
         reuse: backup::Reuse::Any,
+        origin: None,
     }
 }
 

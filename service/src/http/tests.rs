@@ -3,7 +3,7 @@
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
-use super::{page, ready_of};
+use super::{Registries, page, ready_of};
 
 fn registry(domain: Option<&str>, names: &[&str]) -> Registry {
     let label = |d: &str| ("domain".into(), d.to_owned().into());
@@ -21,7 +21,23 @@ fn a_metric_of_several_domains_is_described_once() {
                     # HELP y About y.\n# TYPE y counter\ny_total{domain=\"a\"} 0\ny_total{domain=\"b\"} 0\n\
                     # HELP z About z.\n# TYPE z counter\nz_total{domain=\"a\"} 0\nz_total{domain=\"b\"} 0\n# EOF\n";
     assert_eq!(page(&all).unwrap(), expected);
-    assert_eq!(page(&[]).unwrap(), "# EOF\n");
+    assert_eq!(page([]).unwrap(), "# EOF\n");
+}
+
+#[test]
+fn registries_come_and_go() {
+    let all = Registries::one(registry(None, &["x"]));
+    let names = || {
+        let all = all.0.read().unwrap();
+        let text = page(all.iter().map(|(_, r)| r)).unwrap();
+        text.lines().filter(|l| l.contains("_total")).collect::<Vec<_>>().join(" ")
+    };
+    all.put("a", registry(Some("a"), &["y"]));
+    assert_eq!(names(), "x_total 0 y_total{domain=\"a\"} 0");
+    all.put("a", registry(Some("a"), &["z"]));
+    assert_eq!(names(), "x_total 0 z_total{domain=\"a\"} 0");
+    all.remove("a");
+    assert_eq!(names(), "x_total 0");
 }
 
 #[test]

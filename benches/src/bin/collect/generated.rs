@@ -134,6 +134,7 @@ impl Shape {
             identity: None,
             copied: None,
             repaired: None,
+            origin: None,
         };
         let (objects, sid) = (repo.objects(), Sid::new(&repo.env));
         let key = repo.layout.outcome(generation, sid);

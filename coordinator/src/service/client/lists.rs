@@ -8,7 +8,7 @@ use repository::ops::snapshots::{Snapshot, Stats};
 
 use crate::core::{Core, View};
 use crate::jobs::State;
-use crate::schedule::{find_rule, plan};
+use crate::schedule::plan;
 
 pub(super) async fn agents(core: &Core) -> Result<Vec<v1::Agent>> {
     let mut connected: HashMap<String, _> = core.hub.infos().into_iter().map(|i| (i.id.clone(), i)).collect();
@@ -43,7 +43,8 @@ pub(super) async fn volumes(core: &Core) -> Result<Vec<v1::VolumeStatus>> {
     let rows: HashMap<String, _> =
         core.db.volumes().await?.into_iter().map(|r| (r.name.clone(), r)).collect();
     let known = core.volumes().await?;
-    let decisions = plan(core.env.now(), &known, &core.rules);
+    let rules = core.rules();
+    let decisions = plan(core.env.now(), &known, &rules);
     let status = |(volume, decision): (crate::schedule::Volume, crate::schedule::Decision)| {
         let row = rows.get(&volume.name);
         let newest = by_volume.get(volume.name.as_str());
@@ -57,9 +58,7 @@ pub(super) async fn volumes(core: &Core) -> Result<Vec<v1::VolumeStatus>> {
             connected: volume.connected,
             newest: newest.map(|(_, s)| convert::snapshot_to_wire(s)),
             snapshots: newest.map_or(0, |(count, _)| *count),
-            schedule: find_rule(&volume.name, &core.rules)
-                .map(crate::schedule::Rule::describe)
-                .unwrap_or_default(),
+            schedule: rules.find(&volume.name).map(crate::schedule::Rule::describe).unwrap_or_default(),
             late: decision.late,
         }
     };

@@ -2,9 +2,10 @@
 
 use proto::convert::{failure_to_wire, rules_from_wire};
 use proto::v1;
+use repository::ids::Sid;
 use repository::ops::Task;
 use repository::ops::forget::Because;
-use repository::retention::{Candidate, Decision, Plan};
+use repository::retention::{Candidate, Decision, Plan, Reason};
 use repository::{Error, ErrorKind, Result};
 
 use crate::core::Core;
@@ -65,6 +66,20 @@ async fn named(
     }
     let chosen = candidates.into_iter().filter(|c| ids.contains(&c.id));
     Ok(Plan { decisions: chosen.map(|snapshot| Decision { snapshot, kept: Vec::new() }).collect() })
+}
+
+/// Forgets these, unless they are too large a share of all.
+pub(crate) async fn forget_named(core: &Core, ids: &[Sid], because: &Because) -> Result<()> {
+    let (candidates, _) = core.engine.candidates(None).await?;
+    let decide = |snapshot: Candidate| {
+        let kept = if ids.contains(&snapshot.id) { Vec::new() } else { vec![Reason::NoRule] };
+        Decision { snapshot, kept }
+    };
+    let plan = Plan { decisions: candidates.into_iter().map(decide).collect() };
+    let allowed = plan.check_share(SHARE_PERCENT_MAX);
+    allowed.map_err(|e| Error::new(ErrorKind::Refused, format!("{e}; nothing was forgotten")))?;
+    core.engine.forget(&plan, because, &Task::default()).await.1?;
+    core.refresh().await
 }
 
 fn fate(d: &Decision) -> v1::Fate {

@@ -143,6 +143,7 @@ impl Passes<'_> {
             identity: pass.written.identity,
             copied: None,
             repaired: None,
+            origin: request.origin.clone().map(Box::new),
         }
     }
 }

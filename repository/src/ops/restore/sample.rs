@@ -225,6 +225,7 @@ impl Sample {
             identity: None,
             copied: None,
             repaired: None,
+            origin: None,
         };
         let (objects, id) = (self.repo.objects(), Sid([9; 16]));
         let key = objects.layout.outcome(Generation(0), id);
