@@ -48,5 +48,7 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("cli", &["sys", "repository", "proto", "service", "agent", "coordinator", "operator"]),
     ("tests", &["sys", "repository", "proto", "service", "agent", "coordinator", "operator", "cli"]),
     ("tests/protocol", &[]),
+    ("tests/cluster", &["image"]),
+    ("image", &[]),
     ("benches", &["sys", "repository", "proto", "cli"]),
 ];
