@@ -125,8 +125,7 @@ fn cgroups(index: usize) -> Vec<String> {
     }
     let entries = fs::read_dir(HIERARCHIES).into_iter().flatten().flatten();
     let names = entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.file_name());
-    let each = names.filter(|name| name != "unified");
-    each.map(|name| format!("{HIERARCHIES}/{}/{}", name.to_string_lossy(), node_cgroup(index))).collect()
+    names.map(|name| format!("{HIERARCHIES}/{}/{}", name.to_string_lossy(), node_cgroup(index))).collect()
 }
 
 fn make_cgroups(index: usize) -> anyhow::Result<()> {
