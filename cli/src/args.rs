@@ -2,6 +2,7 @@
 //!
 //! `docs/cli.md` names each of them; a test compares. Scripts outside rely on the names: none is renamed or reused.
 
+mod cluster;
 mod copies;
 mod heal;
 mod keys;
@@ -18,6 +19,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use repository::ids::DomainName;
 
+pub use cluster::ClusterArgs;
 pub use copies::{CopyArgs, MirrorArgs, StatsArgs, To};
 pub use heal::{AuditArgs, RepairCommand, RestoreTestArgs, ScrubArgs};
 pub use keys::{DomainCommand, KeyAddArgs, KeyCommand, NewKey, RoleArg};
@@ -116,6 +118,9 @@ pub struct Global {
     /// Plaintext also to and from other machines: token and data can then be read on the way
     #[arg(long, global = true, env = "HOLDFAST_ALLOW_PLAINTEXT", help_heading = "Connection")]
     pub allow_plaintext: bool,
+    /// Which cluster, and as whom.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// How results are printed on standard output
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
     pub output: OutputFormat,

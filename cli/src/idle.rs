@@ -6,7 +6,18 @@ use crate::exit::Usage;
 const STORE: &[&str] = &["repo", "domain", "passphrase_file", "key_file", "cache_dir"];
 const CONNECTION: &[&str] =
     &["coordinator", "token_file", "tls_ca_file", "tls_cert_file", "tls_key_file", "allow_plaintext"];
+const CLUSTER: &[&str] = &["kubeconfig", "context", "system_namespace", "as_account"];
 const LISTENER: &[&str] = &["tls_cert_file", "tls_key_file", "allow_plaintext"];
+
+/// Commands that go to no repository and no coordinator of somebody else's.
+const AT_HOME: &[&str] = &["agent", "coordinator", "standalone", "completions"];
+
+/// Whether the command goes to the cluster's coordinator: kubectl called, or a flag says which cluster, and no other place is named.
+pub(crate) fn goes_to_cluster(command: &str, plugin: bool, given: impl Fn(&str) -> bool) -> bool {
+    let elsewhere = ["repo", "coordinator"].into_iter().any(&given);
+    let wanted = plugin || CLUSTER.iter().any(|id| given(id));
+    wanted && !elsewhere && !AT_HOME.contains(&command)
+}
 
 /// Refuses flags that the command has no use for. `through_coordinator` is where it works; `None` if that is not
 /// decided. `given` tells whether a flag stands on the command line.
@@ -23,12 +34,12 @@ pub(crate) fn refuse(
         // Objects are copied as they are: no key is needed.
         ("policy", Some(false)) => (&[&["repo", "domain"]], ""),
         ("mirror", Some(false)) => (&[&["repo"]], ""),
-        (_, Some(true)) => (&[CONNECTION, &["domain"]], " through a coordinator"),
+        (_, Some(true)) => (&[CONNECTION, CLUSTER, &["domain"]], " through a coordinator"),
         (_, Some(false)) => (&[STORE], " on the store itself"),
         // The command itself says that a place is missing, or given twice.
         (_, None) => return Ok(()),
     };
-    let all = STORE.iter().chain(CONNECTION);
+    let all = STORE.iter().chain(CONNECTION).chain(CLUSTER);
     let idle = all.filter(|id| !used.iter().any(|group| group.contains(id)) && given(id));
     let idle: Vec<_> = idle.map(|id| format!("--{}", id.replace('_', "-"))).collect();
     if idle.is_empty() {

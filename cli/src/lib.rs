@@ -8,6 +8,7 @@ pub mod exit;
 pub mod key;
 
 mod app;
+mod cluster;
 mod commands;
 mod idle;
 mod logs;

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::app::App;
 use crate::args::Cli;
 use crate::exit::{Exit, hint, is_broken_pipe};
-use crate::{commands, logs};
+use crate::{cluster, commands, idle, logs};
 
 /// Threads that wait for the network; the work is done elsewhere.
 const ASYNC_THREADS: usize = 2;
@@ -22,6 +23,8 @@ const END_TIME: Duration = Duration::from_secs(2);
 
 /// Runs the program.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let plugin = cluster::is_plugin(arguments.first().map(OsString::as_os_str));
     let parsed = Cli::command().try_get_matches_from(arguments).and_then(|matches| {
         let cli = Cli::from_arg_matches(&matches)?;
         Ok((matches, cli))
@@ -35,7 +38,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     logs::start(&cli.global);
-    match run(&matches, cli) {
+    match run(&matches, cli, plugin) {
         Ok(exit) => code(exit),
         Err(e) if is_broken_pipe(&e) => code(Exit::Done),
         Err(e) => {
@@ -49,7 +52,7 @@ fn code(exit: Exit) -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-fn run(matches: &clap::ArgMatches, cli: Cli) -> Result<Exit> {
+fn run(matches: &clap::ArgMatches, mut cli: Cli, plugin: bool) -> Result<Exit> {
     // Only the first call in a process counts; all of them choose the same.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -59,6 +62,15 @@ fn run(matches: &clap::ArgMatches, cli: Cli) -> Result<Exit> {
         .build()
         .context("start the async runtime")?;
     let result = runtime.block_on(async {
+        let is_flag = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let command = matches.subcommand_name().unwrap_or_default();
+        let way = match idle::goes_to_cluster(command, plugin, is_flag) {
+            true => Some(Box::pin(cluster::open(&cli.global.cluster)).await?),
+            false => None,
+        };
+        if let Some(way) = &way {
+            way.lead(&mut cli.global);
+        }
         let app = App::new(matches, cli.global)?;
         Box::pin(commands::run(&app, cli.command)).await
     });

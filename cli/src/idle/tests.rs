@@ -1,6 +1,6 @@
 //! Which flags are refused where.
 
-use super::refuse;
+use super::{goes_to_cluster, refuse};
 
 fn check(command: &str, through_coordinator: Option<bool>, flags: &[&str], refused: Option<&str>) {
     let said = refuse(command, through_coordinator, |id| flags.contains(&id)).err().map(|e| e.0);
@@ -21,4 +21,25 @@ fn flags_without_use_are_named() {
     check("standalone", Some(true), &["coordinator"], Some("--coordinator"));
     check("completions", None, &["repo"], Some("--repo"));
     check("snapshots", None, &["key_file"], None);
+    check("snapshots", Some(true), &["context", "as_account"], None);
+    check("snapshots", Some(false), &["repo", "context", "as_account"], Some("--context, --as-account"));
+}
+
+#[test]
+fn kubectl_or_a_flag_leads_to_the_cluster_unless_another_place_is_named() {
+    for (command, plugin, flags, expected) in [
+        ("snapshots", true, &[][..], true),
+        ("snapshots", false, &[], false),
+        ("snapshots", false, &["context"], true),
+        ("snapshots", true, &["repo"], false),
+        ("snapshots", true, &["coordinator"], false),
+        ("agent", true, &[], false),
+        ("completions", true, &[], false),
+    ] {
+        assert_eq!(
+            goes_to_cluster(command, plugin, |id| flags.contains(&id)),
+            expected,
+            "{command} {flags:?}"
+        );
+    }
 }
