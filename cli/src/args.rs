@@ -8,6 +8,7 @@ mod heal;
 mod keys;
 mod life;
 mod maintenance;
+mod operator;
 mod protect;
 mod servers;
 mod work;
@@ -19,6 +20,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use repository::ids::DomainName;
 
+pub use self::operator::{CrdsArgs, OperatorArgs};
 pub use cluster::ClusterArgs;
 pub use copies::{CopyArgs, MirrorArgs, StatsArgs, To};
 pub use heal::{AuditArgs, RepairCommand, RestoreTestArgs, ScrubArgs};
@@ -293,6 +295,10 @@ pub enum Command {
     Agent(AgentArgs),
     /// Run a coordinator: decides what is backed up when, answers clients
     Coordinator(CoordinatorArgs),
+    /// Run the coordinator inside a cluster of Kubernetes: repositories and policies are custom resources
+    Operator(OperatorArgs),
+    /// Print the definitions of the custom resources (YAML)
+    Crds(CrdsArgs),
 }
 
 /// A snapshot and a path in it.

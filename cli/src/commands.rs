@@ -9,6 +9,7 @@ mod init;
 mod keys;
 mod life;
 mod maintenance;
+mod operator;
 mod pins;
 mod protect;
 mod quarantine;
@@ -65,6 +66,8 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<Exit> {
         Command::Standalone(args) => standalone::standalone(app, args).await,
         Command::Agent(args) => servers::agent(app, args).await,
         Command::Coordinator(args) => servers::coordinator(app, args).await,
+        Command::Operator(args) => operator::operator(app, args).await,
+        Command::Crds(args) => operator::crds(args),
     }
 }
 

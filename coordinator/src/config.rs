@@ -323,7 +323,8 @@ fn name_of(file: &std::path::Path) -> String {
 }
 
 impl ScheduleLayer {
-    fn trigger(&self, zone: &TimeZone) -> Result<Trigger, String> {
+    /// When; or what is wrong with it.
+    pub fn trigger(&self, zone: &TimeZone) -> Result<Trigger, String> {
         match (self.max_age_seconds, &self.cron) {
             (Some(seconds), None) if seconds >= 1 => Ok(Trigger::MaxAge { seconds }),
             (Some(_), None) => Err("max_age_seconds must be at least 1".to_owned()),

@@ -254,8 +254,10 @@ impl Core {
 
     /// The new snapshot counts at once, before the next reading of the bucket.
     fn note_result(&self, record: &Record) {
-        let Some(snapshot) = record.result.as_ref().and_then(|r| r.snapshot.clone()) else { return };
-        let snapshot = snapshot.light();
+        let Some(mut snapshot) = record.result.as_ref().and_then(|r| r.snapshot.clone()) else { return };
+        if let Some(origin) = &mut snapshot.manifest.origin {
+            origin.objects = Vec::new();
+        }
         let mut guard = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
         if guard.all.iter().any(|s| s.id == snapshot.id) {
             return;

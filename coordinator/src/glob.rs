@@ -1,7 +1,8 @@
 //! Patterns of names in which `*` stands for any text.
 
 /// True when the whole text fits. Linear, so that no pattern can be slow.
-pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+#[must_use]
+pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t, mut star) = (0, 0, None);
     while t < text.len() {

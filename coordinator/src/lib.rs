@@ -9,7 +9,7 @@ pub mod domains;
 mod door;
 pub mod engine;
 pub mod gate;
-mod glob;
+pub mod glob;
 pub mod handle;
 mod hub;
 pub mod jobs;

@@ -9,7 +9,6 @@ use proto::job::BackupSpec;
 use proto::v1;
 use repository::Result;
 use repository::env::Timestamp;
-use repository::ops::snapshots::Snapshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{Core, Snapshots};
@@ -175,13 +174,7 @@ impl Core {
     /// Reads the snapshots from the bucket; volumes come back with them.
     pub(crate) async fn refresh(&self) -> Result<()> {
         let began = self.env.now();
-        let known = {
-            let known = self.snapshots();
-            // What only an agent said is read from the store once.
-            let read = |s: &&Snapshot| !known.reported.contains_key(&s.id);
-            known.all.iter().filter(read).cloned().collect::<Vec<_>>()
-        };
-        let (all, damaged) = self.engine.snapshots_light(&known).await?;
+        let (all, damaged) = self.engine.snapshots().await?;
         let volumes: HashMap<&str, VolumeRow> = all
             .iter()
             .map(|s| {

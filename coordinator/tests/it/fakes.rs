@@ -194,10 +194,6 @@ impl Upkeep for FakeEngine {
 
 #[async_trait]
 impl Engine for FakeEngine {
-    async fn snapshots_light(&self, _: &[Snapshot]) -> Result<(Vec<Snapshot>, Vec<Error>)> {
-        self.snapshots().await
-    }
-
     async fn snapshots(&self) -> Result<(Vec<Snapshot>, Vec<Error>)> {
         let damaged = Error::new(ErrorKind::Damaged, "outcome x is damaged");
         Ok((self.snapshots.lock().unwrap().clone(), vec![damaged]))

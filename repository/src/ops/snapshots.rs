@@ -1,6 +1,6 @@
 //! Lists and finds snapshots.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -10,7 +10,7 @@ use crate::error::Context as _;
 use crate::ids::{Generation, Sid, hex};
 use crate::index::objects::Objects;
 use crate::layout::Layout;
-use crate::manifest::{Manifest, Summary};
+use crate::manifest::Manifest;
 use crate::ops::Repository;
 use crate::session::history::{self, Found, History};
 use crate::store::CachedStore;
@@ -26,19 +26,6 @@ pub struct Snapshot {
     pub id: Sid,
     /// All that it consists of; see `manifest`.
     pub manifest: Manifest,
-}
-
-impl Snapshot {
-    /// Without the bulk that only its restore, its GC or its cluster asks for: the summary, and the objects of its origin. Good for
-    /// lists that stay in memory.
-    #[must_use]
-    pub fn light(mut self) -> Self {
-        self.manifest.summary = Summary::Inline(Vec::new());
-        if let Some(origin) = &mut self.manifest.origin {
-            origin.objects = Vec::new();
-        }
-        self
-    }
 }
 
 impl Repository {
@@ -70,32 +57,11 @@ pub async fn list(repo: &Repository) -> Result<(Vec<Snapshot>, Vec<Error>)> {
 }
 
 async fn list_in(objects: &Objects) -> Result<(Vec<Snapshot>, Vec<Error>)> {
-    read_named(objects, history::list_outcomes(objects).await?, Vec::new(), |snapshot| snapshot).await
-}
-
-/// The same for who keeps what it knows, in memory and for long: of those that are `known` nothing is read again, since an outcome
-/// never changes, and all are [light](Snapshot::light).
-pub async fn list_light(repo: &Repository, known: &[Snapshot]) -> Result<(Vec<Snapshot>, Vec<Error>)> {
-    let objects = repo.cached_objects();
-    let mut names = history::list_outcomes(&objects).await?;
-    let listed: HashSet<Sid> = names.iter().map(|(_, sid)| *sid).collect();
-    let kept: Vec<_> = known.iter().filter(|s| listed.contains(&s.id)).cloned().collect();
-    let kept_ids: HashSet<Sid> = kept.iter().map(|s| s.id).collect();
-    names.retain(|(_, sid)| !kept_ids.contains(sid));
-    read_named(&objects, names, kept, Snapshot::light).await
-}
-
-async fn read_named(
-    objects: &Objects,
-    names: Vec<(Generation, Sid)>,
-    mut snapshots: Vec<Snapshot>,
-    keep: impl Fn(Snapshot) -> Snapshot,
-) -> Result<(Vec<Snapshot>, Vec<Error>)> {
-    let mut damaged = Vec::new();
-    let mut read = history::read_all(objects, names);
+    let (mut snapshots, mut damaged) = (Vec::new(), Vec::new());
+    let mut read = history::read_all(objects, history::list_outcomes(objects).await?);
     while let Some((_, id, found)) = read.next().await {
         match found {
-            Ok(Found::Committed(manifest)) => snapshots.push(keep(Snapshot { id, manifest: *manifest })),
+            Ok(Found::Committed(manifest)) => snapshots.push(Snapshot { id, manifest: *manifest }),
             Ok(Found::Aborted | Found::Missing) => {}
             Err(e) if e.kind() == ErrorKind::Damaged => damaged.push(e),
             Err(e) => return Err(e),
