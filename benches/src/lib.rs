@@ -9,4 +9,5 @@ pub mod random;
 pub mod sets;
 pub mod summary;
 pub mod text;
+pub mod usage;
 pub mod walk;

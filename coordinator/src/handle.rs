@@ -20,7 +20,7 @@ use crate::jobs::Record;
 use crate::metrics::Metrics;
 use crate::nodes::Board;
 use crate::pulse::Pulse;
-use crate::schedule::Rule;
+use crate::schedule::{Rule, Volume};
 use crate::service::maintenance::forget::forget_named;
 
 /// Steers a running coordinator. Cloning shares it.
@@ -123,6 +123,11 @@ impl Handle {
     /// The newest runs of a volume.
     pub async fn runs(&self, domain: &DomainName, volume: &str, limit: u32) -> Result<Vec<Record>> {
         self.core(domain)?.db.runs(Some(volume.to_owned()), limit).await
+    }
+
+    /// All volumes that are known, and how they stand.
+    pub async fn volumes(&self, domain: &DomainName) -> Result<Vec<Volume>> {
+        self.core(domain)?.volumes().await
     }
 
     /// All snapshots as last read, without the objects of their origins.

@@ -50,5 +50,5 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("tests/protocol", &[]),
     ("tests/cluster", &["image"]),
     ("image", &[]),
-    ("benches", &["sys", "repository", "proto", "cli"]),
+    ("benches", &["sys", "repository", "proto", "service", "coordinator", "cli"]),
 ];

@@ -8,8 +8,9 @@ mod generated;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
+use benches::usage::{cpu_seconds, forget_peak, status_kib};
 use clap::Parser;
 use generated::{Shape, Volume, env};
 use repository::ids::{DomainName, Generation};
@@ -47,25 +48,10 @@ struct Arguments {
     mark_only: bool,
 }
 
-fn status_kib(field: &str) -> Result<u64> {
-    let text = std::fs::read_to_string("/proc/self/status")?;
-    let line = text.lines().find_map(|l| l.strip_prefix(field)).context("no such field")?;
-    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().context("a number")
-}
-
-/// User and system seconds of this process.
-fn cpu_seconds() -> Result<f64> {
-    let text = std::fs::read_to_string("/proc/self/stat")?;
-    let after = text.rsplit(')').next().context("no name")?;
-    let fields: Vec<&str> = after.split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    Ok(ticks as f64 / 100.0)
-}
-
 /// Runs `work` and prints what it took.
 async fn measure<T>(what: &str, counts: &Counts, work: impl Future<Output = Result<T>>) -> Result<T> {
     // Forgets the peak so far.
-    std::fs::write("/proc/self/clear_refs", "5")?;
+    forget_peak()?;
     let (rss, cpu, before) = (status_kib("VmRSS")?, cpu_seconds()?, counts.figures());
     let out = work.await?;
     let (peak, cpu) = (status_kib("VmHWM")?, cpu_seconds()? - cpu);
