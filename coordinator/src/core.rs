@@ -40,7 +40,7 @@ pub(crate) use watch::View;
 #[derive(Debug, Default)]
 pub struct Snapshots {
     /// The committed ones, the oldest first, without the objects of their origins.
-    pub all: Vec<Snapshot>,
+    pub all: Vec<Arc<Snapshot>>,
     /// Outcomes that can't be read.
     pub damaged: Vec<(ErrorKind, String)>,
     /// When they were read; never yet.
@@ -177,15 +177,25 @@ impl Core {
         Ok(self.queue(JobSpec::Restore(spec), Some(agent)).await?.0)
     }
 
-    async fn queue(&self, spec: JobSpec, wanted_agent: Option<String>) -> Result<(JobId, bool)> {
+    /// Queues a backup that is due, of a volume that is known.
+    pub(super) async fn run_scheduled(&self, spec: BackupSpec) -> Result<Queued> {
+        Ok(self.put_job(JobSpec::Backup(self.complete(spec)), None).await?.1)
+    }
+
+    async fn put_job(&self, spec: JobSpec, wanted_agent: Option<String>) -> Result<(JobId, Queued)> {
         let id = JobId::new(&self.env);
-        let record = Record::new(Job { id, spec }, wanted_agent, self.env.now());
-        match self.db.put_job(record).await? {
-            Queued::New => {
-                tracing::info!(run = %id, "job queued");
-                self.wake.notify_one();
-                Ok((id, false))
-            }
+        let queued = self.db.put_job(Record::new(Job { id, spec }, wanted_agent, self.env.now())).await?;
+        if queued == Queued::New {
+            tracing::info!(run = %id, "job queued");
+            self.wake.notify_one();
+        }
+        Ok((id, queued))
+    }
+
+    async fn queue(&self, spec: JobSpec, wanted_agent: Option<String>) -> Result<(JobId, bool)> {
+        let (id, queued) = self.put_job(spec, wanted_agent).await?;
+        match queued {
+            Queued::New => Ok((id, false)),
             Queued::Exists(id) => Ok((id, true)),
             Queued::Full => Err(Error::new(ErrorKind::Refused, "too many jobs are waiting; try again later")),
         }
@@ -254,17 +264,15 @@ impl Core {
 
     /// The new snapshot counts at once, before the next reading of the bucket.
     fn note_result(&self, record: &Record) {
-        let Some(mut snapshot) = record.result.as_ref().and_then(|r| r.snapshot.clone()) else { return };
-        if let Some(origin) = &mut snapshot.manifest.origin {
-            origin.objects = Vec::new();
-        }
+        let Some(snapshot) = record.result.as_ref().and_then(|r| r.snapshot.clone()) else { return };
+        let snapshot = snapshot.light();
         let mut guard = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
         if guard.all.iter().any(|s| s.id == snapshot.id) {
             return;
         }
         let (mut all, mut reported) = (guard.all.clone(), guard.reported.clone());
         reported.insert(snapshot.id, self.env.now());
-        all.push(snapshot);
+        all.push(Arc::new(snapshot));
         all.sort_by_key(|s| s.manifest.started);
         *guard = Arc::new(Snapshots { all, damaged: guard.damaged.clone(), read: guard.read, reported });
     }

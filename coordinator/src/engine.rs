@@ -31,6 +31,11 @@ pub use upkeep::Upkeep;
 pub trait Engine: Upkeep + Copying + Keyring + Measuring {
     /// All committed snapshots, oldest first, and what is damaged.
     async fn snapshots(&self) -> Result<(Vec<Snapshot>, Vec<repository::Error>)>;
+    /// The same [light](Snapshot::light), without reading again what is known already.
+    async fn snapshots_light(
+        &self,
+        known: &[Arc<Snapshot>],
+    ) -> Result<(Vec<Arc<Snapshot>>, Vec<repository::Error>)>;
     /// One snapshot by `latest`, id or prefix.
     async fn snapshot(&self, spec: &str, volume: Option<&str>) -> Result<Snapshot>;
     /// Where blobs lie, as far as is known.
@@ -81,12 +86,14 @@ impl RepositoryEngine {
 #[async_trait]
 impl Engine for RepositoryEngine {
     async fn snapshots(&self) -> Result<(Vec<Snapshot>, Vec<repository::Error>)> {
-        let (mut all, damaged) = snapshots::list(&self.repo).await?;
-        // They are kept in memory, for as long as the process lives: without the objects, which are read again when they are wanted.
-        for origin in all.iter_mut().filter_map(|s| s.manifest.origin.as_mut()) {
-            origin.objects = Vec::new();
-        }
-        Ok((all, damaged))
+        snapshots::list(&self.repo).await
+    }
+
+    async fn snapshots_light(
+        &self,
+        known: &[Arc<Snapshot>],
+    ) -> Result<(Vec<Arc<Snapshot>>, Vec<repository::Error>)> {
+        snapshots::list_light(&self.repo, known).await
     }
 
     async fn snapshot(&self, spec: &str, volume: Option<&str>) -> Result<Snapshot> {

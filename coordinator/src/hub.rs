@@ -38,6 +38,8 @@ struct Link {
 #[derive(Debug, Default)]
 struct State {
     links: HashMap<String, Link>,
+    /// Which connected agents can read a volume, in the order in which they came.
+    readers: HashMap<String, Vec<String>>,
     left: HashMap<String, Timestamp>,
     figures: HashMap<JobId, Figures>,
     next_number: u64,
@@ -46,6 +48,42 @@ struct State {
 /// The agents that are connected now.
 #[derive(Debug, Default)]
 pub(crate) struct Hub(Mutex<State>);
+
+impl State {
+    /// Takes a link in, and gives the older one of the same agent.
+    fn put(&mut self, link: Link) -> Option<Link> {
+        let old = self.take(&link.info.id.clone());
+        self.read_by(&link.info);
+        self.links.insert(link.info.id.clone(), link);
+        old
+    }
+
+    fn take(&mut self, agent: &str) -> Option<Link> {
+        let link = self.links.remove(agent)?;
+        self.unread_by(&link.info);
+        Some(link)
+    }
+
+    fn read_by(&mut self, info: &Info) {
+        for volume in &info.volumes {
+            let readers = self.readers.entry(volume.name.clone()).or_default();
+            if !readers.contains(&info.id) {
+                readers.push(info.id.clone());
+            }
+        }
+    }
+
+    fn unread_by(&mut self, info: &Info) {
+        for volume in &info.volumes {
+            if let Some(readers) = self.readers.get_mut(&volume.name) {
+                readers.retain(|id| *id != info.id);
+                if readers.is_empty() {
+                    self.readers.remove(&volume.name);
+                }
+            }
+        }
+    }
+}
 
 impl Hub {
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -58,7 +96,7 @@ impl Hub {
         state.next_number += 1;
         let number = state.next_number;
         state.left.remove(&info.id);
-        let old = state.links.insert(info.id.clone(), Link { number, outbox, info, jobs });
+        let old = state.put(Link { number, outbox, info, jobs });
         if let Some(old) = old {
             // If its queue is full the closed queue says the same.
             let _full = old.outbox.try_send(Err(Status::aborted("the same agent id connected again")));
@@ -71,7 +109,7 @@ impl Hub {
         let mut state = self.lock();
         let gone = state.links.get(agent).is_some_and(|l| l.number == number);
         if gone {
-            state.links.remove(agent);
+            state.take(agent);
             state.left.insert(agent.to_owned(), now);
         }
         gone
@@ -101,10 +139,12 @@ impl Hub {
     /// An agent has other volumes now. Gives all that is known of it; `None` when it is away.
     pub(crate) fn revise(&self, agent: &str, said: v1::Volumes) -> Option<Info> {
         let mut state = self.lock();
-        let info = &mut state.links.get_mut(agent)?.info;
-        info.volumes = said.volumes;
-        info.restore_roots = said.restore_roots.iter().map(|r| r.to_vec()).collect();
-        Some(info.clone())
+        let mut link = state.take(agent)?;
+        link.info.volumes = said.volumes;
+        link.info.restore_roots = said.restore_roots.iter().map(|r| r.to_vec()).collect();
+        let info = link.info.clone();
+        state.put(link);
+        Some(info)
     }
 
     /// Counts a job as held by an agent.
@@ -138,9 +178,8 @@ impl Hub {
     /// The connected agent with room for one more job that can read the volume.
     pub(crate) fn find_for_volume(&self, volume: &str) -> Option<String> {
         let state = self.lock();
-        let mut able =
-            state.links.values().filter(|l| l.has_room() && l.info.volumes.iter().any(|v| v.name == volume));
-        able.next().map(|l| l.info.id.clone())
+        let readers = state.readers.get(volume)?;
+        readers.iter().find(|id| state.links.get(*id).is_some_and(Link::has_room)).cloned()
     }
 
     /// True when the agent is connected and has room for one more job.
@@ -181,7 +220,9 @@ impl Hub {
 
     /// Ends all connections.
     pub(crate) fn clear(&self) {
-        self.lock().links.clear();
+        let mut state = self.lock();
+        state.links.clear();
+        state.readers.clear();
     }
 }
 

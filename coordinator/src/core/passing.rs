@@ -9,38 +9,51 @@ use proto::job::BackupSpec;
 use proto::v1;
 use repository::Result;
 use repository::env::Timestamp;
+use repository::ops::snapshots::Snapshot;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{Core, Snapshots};
 use crate::db::agents::VolumeRow;
+use crate::db::jobs::Queued;
 use crate::jobs::{Event, Record, State};
 use crate::limits::OFFER_SECONDS;
 use crate::schedule::{Action, Decision, Volume, plan};
 
-/// Time-outs and schedules are looked at this often; jobs that come are offered at once.
+/// Time-outs and schedules are looked at this often.
 const TICK: Duration = Duration::from_secs(1);
+/// Jobs that come are offered after this: many that come together are looked at once.
+const PAUSE: Duration = Duration::from_millis(20);
 
 impl Core {
     /// Offers and schedules until `shutdown`.
     pub(crate) async fn keep_going(&self, shutdown: &CancellationToken) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
+            let tick = tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = self.wake.notified() => {}
-                () = tokio::time::sleep(TICK) => {}
-            }
-            if let Err(e) = self.step().await {
+                _ = ticks.tick() => true,
+                () = self.wake.notified() => {
+                    tokio::time::sleep(PAUSE).await;
+                    false
+                }
+            };
+            if let Err(e) = self.step(tick).await {
                 tracing::error!(error = %e.chain(), "jobs could not be given out");
             }
         }
     }
 
-    async fn step(&self) -> Result<()> {
+    /// Looks after the jobs; at a tick also for volumes that are due.
+    async fn step(&self, tick: bool) -> Result<()> {
         let now = self.env.now();
+        if tick {
+            self.schedule(now).await?;
+        }
         for record in self.db.active_jobs().await? {
             self.tend(record, now).await?;
         }
-        self.schedule(now).await?;
         let active = self.db.active_jobs().await?;
         self.keeper.live.set(&active);
         self.metrics.set_jobs(&active);
@@ -104,7 +117,10 @@ impl Core {
             if decision.action == Action::Run {
                 let spec = BackupSpec { volume: decision.volume, ..BackupSpec::default() };
                 tracing::info!(volume = spec.volume, late = decision.late, "volume is due");
-                self.run_backup(spec).await?;
+                if self.run_scheduled(spec).await? == Queued::Full {
+                    // The rest stays due.
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -174,7 +190,13 @@ impl Core {
     /// Reads the snapshots from the bucket; volumes come back with them.
     pub(crate) async fn refresh(&self) -> Result<()> {
         let began = self.env.now();
-        let (all, damaged) = self.engine.snapshots().await?;
+        let known = {
+            let known = self.snapshots();
+            // What only an agent said is read from the store once.
+            let read = |s: &&Arc<Snapshot>| !known.reported.contains_key(&s.id);
+            known.all.iter().filter(read).cloned().collect::<Vec<_>>()
+        };
+        let (all, damaged) = self.engine.snapshots_light(&known).await?;
         let volumes: HashMap<&str, VolumeRow> = all
             .iter()
             .map(|s| {

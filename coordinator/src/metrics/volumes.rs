@@ -35,7 +35,7 @@ impl Volumes {
     }
 
     /// As the snapshots were read.
-    pub fn set(&self, all: &[Snapshot]) {
+    pub fn set(&self, all: &[Arc<Snapshot>]) {
         let mut by_volume: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
         for s in all {
             let known = by_volume.entry(&s.manifest.volume).or_default();

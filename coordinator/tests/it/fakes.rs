@@ -194,6 +194,11 @@ impl Upkeep for FakeEngine {
 
 #[async_trait]
 impl Engine for FakeEngine {
+    async fn snapshots_light(&self, _: &[Arc<Snapshot>]) -> Result<(Vec<Arc<Snapshot>>, Vec<Error>)> {
+        let (all, damaged) = self.snapshots().await?;
+        Ok((all.into_iter().map(Arc::new).collect(), damaged))
+    }
+
     async fn snapshots(&self) -> Result<(Vec<Snapshot>, Vec<Error>)> {
         let damaged = Error::new(ErrorKind::Damaged, "outcome x is damaged");
         Ok((self.snapshots.lock().unwrap().clone(), vec![damaged]))

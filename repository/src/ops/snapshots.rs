@@ -1,6 +1,7 @@
 //! Lists and finds snapshots.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -10,7 +11,7 @@ use crate::error::Context as _;
 use crate::ids::{Generation, Sid, hex};
 use crate::index::objects::Objects;
 use crate::layout::Layout;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Summary};
 use crate::ops::Repository;
 use crate::session::history::{self, Found, History};
 use crate::store::CachedStore;
@@ -26,6 +27,19 @@ pub struct Snapshot {
     pub id: Sid,
     /// All that it consists of; see `manifest`.
     pub manifest: Manifest,
+}
+
+impl Snapshot {
+    /// Without the bulk that only its restore, its GC or its cluster asks for: the summary, and the objects of its origin. Good for
+    /// lists that stay in memory.
+    #[must_use]
+    pub fn light(mut self) -> Self {
+        self.manifest.summary = Summary::Inline(Vec::new());
+        if let Some(origin) = &mut self.manifest.origin {
+            origin.objects = Vec::new();
+        }
+        self
+    }
 }
 
 impl Repository {
@@ -57,17 +71,42 @@ pub async fn list(repo: &Repository) -> Result<(Vec<Snapshot>, Vec<Error>)> {
 }
 
 async fn list_in(objects: &Objects) -> Result<(Vec<Snapshot>, Vec<Error>)> {
-    let (mut snapshots, mut damaged) = (Vec::new(), Vec::new());
-    let mut read = history::read_all(objects, history::list_outcomes(objects).await?);
+    read_named(objects, history::list_outcomes(objects).await?, Vec::new(), |snapshot| snapshot).await
+}
+
+/// The same for who keeps what it knows, in memory and for long: of those that are `known` nothing is read again, since an outcome
+/// never changes, and all are [light](Snapshot::light).
+pub async fn list_light(
+    repo: &Repository,
+    known: &[Arc<Snapshot>],
+) -> Result<(Vec<Arc<Snapshot>>, Vec<Error>)> {
+    let objects = repo.cached_objects();
+    let mut names = history::list_outcomes(&objects).await?;
+    let listed: HashSet<Sid> = names.iter().map(|(_, sid)| *sid).collect();
+    let kept: Vec<_> = known.iter().filter(|s| listed.contains(&s.id)).cloned().collect();
+    let kept_ids: HashSet<Sid> = kept.iter().map(|s| s.id).collect();
+    names.retain(|(_, sid)| !kept_ids.contains(sid));
+    read_named(&objects, names, kept, |snapshot| Arc::new(snapshot.light())).await
+}
+
+/// Adds those that are named to `snapshots`, each as `keep` makes it.
+async fn read_named<T: Borrow<Snapshot>>(
+    objects: &Objects,
+    names: Vec<(Generation, Sid)>,
+    mut snapshots: Vec<T>,
+    keep: impl Fn(Snapshot) -> T,
+) -> Result<(Vec<T>, Vec<Error>)> {
+    let mut damaged = Vec::new();
+    let mut read = history::read_all(objects, names);
     while let Some((_, id, found)) = read.next().await {
         match found {
-            Ok(Found::Committed(manifest)) => snapshots.push(Snapshot { id, manifest: *manifest }),
+            Ok(Found::Committed(manifest)) => snapshots.push(keep(Snapshot { id, manifest: *manifest })),
             Ok(Found::Aborted | Found::Missing) => {}
             Err(e) if e.kind() == ErrorKind::Damaged => damaged.push(e),
             Err(e) => return Err(e),
         }
     }
-    snapshots.sort_by_key(|s| (s.manifest.started, s.id));
+    snapshots.sort_by_key(|s| (s.borrow().manifest.started, s.borrow().id));
     Ok((snapshots, damaged))
 }
 

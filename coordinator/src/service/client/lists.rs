@@ -1,6 +1,7 @@
 //! Answers that list what is known.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use proto::{convert, v1};
 use repository::Result;
@@ -69,7 +70,7 @@ pub(super) async fn volumes(core: &Core) -> Result<Vec<v1::VolumeStatus>> {
 pub(super) fn snapshots(core: &Core, volume: &str) -> Vec<v1::ListSnapshotsResponse> {
     let known = core.snapshots();
     let wanted = known.all.iter().filter(|s| volume.is_empty() || s.manifest.volume == volume);
-    let snapshot = |s: &Snapshot| v1::ListSnapshotsResponse {
+    let snapshot = |s: &Arc<Snapshot>| v1::ListSnapshotsResponse {
         snapshots: vec![convert::snapshot_to_wire(s)],
         damaged: Vec::new(),
     };

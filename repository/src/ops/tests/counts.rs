@@ -1,6 +1,8 @@
 //! How much work an operation takes: requests, packs, opened files.
 
 use super::*;
+use crate::manifest::Summary;
+use crate::ops::forget::{Because, forget};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unchanged_tree_costs_no_packs_and_opens_nothing() {
@@ -55,4 +57,33 @@ async fn equal_files_are_stored_once() {
     let report = w.back_up().await;
     assert_eq!(report.figures.bytes_new, 250_000);
     w.check_round_trip().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_is_known_reads_only_what_is_new() {
+    let w = world().await;
+    fs::write(w.volume().join("f"), b"x").unwrap();
+    for _ in 0..3 {
+        w.back_up().await;
+    }
+    let outcomes =
+        |before: &crate::store::CountFigures| w.counts.figures().since(before).requests_of(Op::Get, 'm');
+    let before = w.counts.figures();
+    let (known, _) = snapshots::list_light(&w.repo, &[]).await.unwrap();
+    assert_eq!((known.len(), outcomes(&before)), (3, 3));
+    let heavy = snapshots::list(&w.repo).await.unwrap().0;
+    assert_eq!(
+        known.iter().map(|s| s.id).collect::<Vec<_>>(),
+        heavy.iter().map(|s| s.id).collect::<Vec<_>>()
+    );
+    assert!(known.iter().all(|s| s.manifest.summary == Summary::Inline(Vec::new())));
+    assert!(heavy.iter().all(|s| s.manifest.summary != Summary::Inline(Vec::new())));
+    w.back_up().await;
+    let before = w.counts.figures();
+    let (more, _) = snapshots::list_light(&w.repo, &known).await.unwrap();
+    assert_eq!((more.len(), outcomes(&before)), (4, 1));
+    // What was forgotten leaves the list.
+    forget(&w.repo, more[0].id, &Because::default()).await.unwrap();
+    let (fewer, _) = snapshots::list_light(&w.repo, &more).await.unwrap();
+    assert_eq!(fewer.len(), 3);
 }
