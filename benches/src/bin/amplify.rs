@@ -221,6 +221,8 @@ fn request(root: &Path) -> BackupRequest {
         readers: 0,
         reuse: Reuse::Any,
         origin: None,
+        shown: None,
+        guard: None,
     }
 }
 

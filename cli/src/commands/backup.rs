@@ -192,6 +192,8 @@ fn request(path: &Path, args: &BackupArgs, rules: &Rules, host: &str) -> Result<
         readers: 0,
         reuse: args.tuning.reuse.unwrap_or_default(),
         origin: None,
+        shown: None,
+        guard: None,
     })
 }
 

@@ -95,16 +95,20 @@ impl Credential {
 
     /// Reads a key file: one made by [`Credential::create_key_file`], bare 64 hex digits, or 32 bytes.
     pub fn read_key_file(path: &Path) -> Result<Self, CredentialError> {
-        let bytes = read_bytes(path)?;
-        if let Ok(raw) = <[u8; 32]>::try_from(bytes.as_slice()) {
-            return Ok(Self::KeyFile(Zeroizing::new(raw)));
+        let found = Self::find_in_key_file(&read_bytes(path)?);
+        found.ok_or_else(|| content(path, "not a key file (64 hex digits or 32 bytes)"))
+    }
+
+    /// What a key file with this content opens; `None` if it is none.
+    #[must_use]
+    pub fn find_in_key_file(bytes: &[u8]) -> Option<Self> {
+        if let Ok(raw) = <[u8; 32]>::try_from(bytes) {
+            return Some(Self::KeyFile(Zeroizing::new(raw)));
         }
-        let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
+        let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
         let digits = text.strip_prefix(KEY_FILE_PREFIX).unwrap_or(text).trim();
-        match parse_hex(&Zeroizing::new(digits.to_ascii_lowercase())) {
-            Some(bytes) => Ok(Self::KeyFile(Zeroizing::new(bytes))),
-            None => Err(content(path, "not a key file (64 hex digits or 32 bytes)")),
-        }
+        let bytes = parse_hex(&Zeroizing::new(digits.to_ascii_lowercase()))?;
+        Some(Self::KeyFile(Zeroizing::new(bytes)))
     }
 
     /// Makes a new key file with mode 0600; never replaces one.

@@ -4,6 +4,7 @@
 //! `packing` packs and uploads, and the item stream is written here, in order, into `sink`. The rules W1 to W7 of
 //! docs/protocol.md are `session`'s; what each stage needs of them is said there.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -77,6 +78,34 @@ pub struct BackupRequest {
     pub reuse: Reuse,
     /// What the volume is to its cluster, kept in the manifest.
     pub origin: Option<Origin>,
+    /// What the manifest says as the folder's path; the root unless given.
+    pub shown: Option<PathBuf>,
+    /// Asked when all is read, right before the outcome is written.
+    pub guard: Option<Guard>,
+}
+
+/// Says whether what was read is still what should be read: a volume that was unmounted on the way leaves an empty folder behind,
+/// which must not become a snapshot. It blocks; its error fails the backup.
+#[derive(Clone)]
+pub struct Guard(Arc<dyn Fn() -> Result<()> + Send + Sync>);
+
+impl Guard {
+    /// By this question.
+    pub fn new(ask: impl Fn() -> Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+
+    async fn ask(&self) -> Result<()> {
+        let ask = Arc::clone(&self.0);
+        let asked = tokio::task::spawn_blocking(move || ask()).await;
+        asked.context(ErrorKind::Internal, || "ask whether the volume is still there".to_owned())?
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Guard(..)")
+    }
 }
 
 /// What came of it.

@@ -117,6 +117,8 @@ fn request(root: &Path) -> BackupRequest {
         readers: 0,
         reuse: backup::Reuse::Any,
         origin: None,
+        shown: None,
+        guard: None,
     }
 }
 

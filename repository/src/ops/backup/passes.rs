@@ -5,6 +5,7 @@
 //! written becomes the parent of another walk: what does not refer to them is taken over without being opened, and what was stored
 //! is found in the session's table.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,6 +93,9 @@ impl Passes<'_> {
             if session.sid() != checked {
                 continue;
             }
+            if let Some(guard) = &self.request.guard {
+                guard.ask().await?;
+            }
             let manifest = self.describe(pass, summary);
             match session.commit(manifest.clone()).await? {
                 Commit::Committed => return Ok(Some(Snapshot { id: checked, manifest })),
@@ -125,7 +129,7 @@ impl Passes<'_> {
         Manifest {
             volume: request.volume.clone(),
             host: request.host.clone(),
-            path: std::os::unix::ffi::OsStrExt::as_bytes(request.root.as_os_str()).to_vec(),
+            path: request.shown.as_ref().unwrap_or(&request.root).as_os_str().as_bytes().to_vec(),
             started: self.started,
             finished: self.repo.env.now(),
             parent: self.parent_id,
