@@ -7,7 +7,7 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = ["types", "agents", "holdfast", "maintenance", "nodes"]
+    let files = ["types", "agents", "holdfast", "maintenance", "nodes", "worker"]
         .map(|name| format!("proto/holdfast/v1/{name}.proto"));
     let descriptors = protox::compile(files, ["proto"])?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);

@@ -3,6 +3,7 @@
 //! Knows only `repository`'s plain values; contains no logic of agents or coordinators.
 
 pub mod convert;
+pub mod frame;
 pub mod job;
 mod name;
 pub mod task;
@@ -18,6 +19,9 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 
 /// The header of a call, or of an agent's stream, that says which domain it is about. Without it, the only one.
 pub const DOMAIN_KEY: &str = "holdfast-domain";
+
+/// The metadata of a standby's refusal that says where the leader is: `host:port`.
+pub const LEADER_KEY: &str = "holdfast-leader";
 
 /// No message is larger, in either direction.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;

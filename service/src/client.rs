@@ -3,11 +3,12 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use proto::DOMAIN_KEY;
+use proto::convert::HOST_BYTES_MAX;
+use proto::{DOMAIN_KEY, LEADER_KEY};
 use repository::error::Context as _;
 use repository::ids::DomainName;
 use repository::{Error, ErrorKind, Result};
@@ -20,7 +21,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use crate::reload::{Follow, Reloads, Watched};
 use crate::tls::ClientFiles;
@@ -72,7 +73,8 @@ impl Target {
         let tls = self.url.starts_with("https:").then(|| self.tls.watch(reloads)).transpose();
         let tls = tls.map_err(|e| e.context(what()))?;
         let bearer = Bearer::watch(self.token_file.as_ref(), reloads).map_err(|e| e.context(what()))?;
-        Ok(Dialer { url: self.url.clone(), tls, caller: Caller::new(bearer, self.domain.as_ref())? })
+        let caller = Caller::new(bearer, self.domain.as_ref())?;
+        Ok(Dialer { url: self.url.clone(), tls, caller, leader: Arc::default() })
     }
 
     /// A connection by the files as they are now.
@@ -87,6 +89,8 @@ pub struct Dialer {
     url: String,
     tls: Option<Watched<ClientConfig>>,
     caller: Caller,
+    /// Where a standby said that the leader is; shared by all that were cloned from one.
+    leader: Arc<Mutex<Option<(String, u16)>>>,
 }
 
 /// Puts what a caller has to say of itself onto every call.
@@ -133,6 +137,23 @@ impl Dialer {
         tls.into_iter().chain(self.caller.bearer.follow()).collect()
     }
 
+    fn lock_leader(&self) -> MutexGuard<'_, Option<(String, u16)>> {
+        self.leader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over where the leader is, if this refusal is a standby's that knows it: the next connections go there. Whoever is there
+    /// needs a certificate for the coordinator's name as before. True if that is another place than the last one.
+    pub fn heed(&self, refusal: &Status) -> bool {
+        let said = refusal.metadata().get(LEADER_KEY).and_then(|v| v.to_str().ok()).and_then(leader_of);
+        let Some(said) = said.filter(|_| refusal.code() == Code::Unavailable) else { return false };
+        self.lock_leader().replace(said.clone()) != Some(said)
+    }
+
+    /// The next connections go to the coordinator's URL again: where the leader should have been, nobody answered.
+    pub fn forget_leader(&self) {
+        *self.lock_leader() = None;
+    }
+
     /// A connection that opens at its first call, and again when it was lost.
     pub fn connect(&self) -> Result<Connection> {
         let what = || format!("coordinator {}", self.url);
@@ -145,11 +166,19 @@ impl Dialer {
             .keep_alive_timeout(Duration::from_secs(KEEPALIVE_SECONDS))
             .keep_alive_while_idle(true)
             .tcp_nodelay(true);
-        let channel = match &self.tls {
-            None => endpoint.connect_lazy(),
-            Some(tls) => {
+        let leader = self.lock_leader().clone();
+        let address = || Address::new(&self.url).ok_or_else(|| Error::new(ErrorKind::Input, what()));
+        let channel = match (&self.tls, leader) {
+            (None, None) => endpoint.connect_lazy(),
+            (None, Some(leader)) => {
+                let at = address()?.led(leader);
+                let connect = move |_| plain(at.clone());
+                endpoint.connect_with_connector_lazy(tower::service_fn(connect))
+            }
+            (Some(tls), leader) => {
                 let origin = self.url.parse::<Uri>().context(ErrorKind::Input, what)?;
-                let at = Address::new(&self.url).ok_or_else(|| Error::new(ErrorKind::Input, what()))?;
+                let at = address()?;
+                let at = leader.map_or(at.clone(), |leader| at.led(leader));
                 let tls = tls.clone();
                 let connect = move |_| encrypted(at.clone(), tls.get());
                 endpoint.origin(origin).connect_with_connector_lazy(tower::service_fn(connect))
@@ -178,11 +207,35 @@ impl Address {
         let name = ServerName::try_from(host.clone()).ok()?;
         Some(Self { host, port: url.port_or_known_default()?, name })
     }
+
+    /// Elsewhere, by the same name.
+    fn led(self, (host, port): (String, u16)) -> Self {
+        Self { host, port, name: self.name }
+    }
+
+    async fn open(&self) -> io::Result<TcpStream> {
+        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        tcp.set_nodelay(true)?;
+        Ok(tcp)
+    }
+}
+
+/// `host:port`, of a name or an address; an IPv6 address stands in brackets.
+fn leader_of(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let good = !bare.is_empty() && bare.len() <= HOST_BYTES_MAX && ServerName::try_from(bare).is_ok();
+    let bracketed = bare.len() != host.len() || !bare.contains(':');
+    let port = port.parse::<u16>().ok().filter(|p| *p != 0)?;
+    (good && bracketed).then(|| (bare.to_owned(), port))
+}
+
+async fn plain(at: Address) -> io::Result<TokioIo<TcpStream>> {
+    Ok(TokioIo::new(at.open().await?))
 }
 
 async fn encrypted(at: Address, config: Arc<ClientConfig>) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
-    let tcp = TcpStream::connect((at.host.as_str(), at.port)).await?;
-    tcp.set_nodelay(true)?;
+    let tcp = at.open().await?;
     let tls = TlsConnector::from(config).connect(at.name, tcp).await?;
     if tls.get_ref().1.alpn_protocol() != Some(b"h2") {
         return Err(io::Error::other("the server does not speak HTTP/2"));
