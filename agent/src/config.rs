@@ -135,7 +135,7 @@ pub struct Config {
 /// The port of the HTTP listener.
 pub const HTTP_PORT: u16 = 7427;
 /// Less than this can't hold the packs in flight.
-const MEMORY_BYTES_MIN: usize = 64 << 20;
+pub(crate) const MEMORY_BYTES_MIN: usize = 64 << 20;
 
 impl ConfigLayer {
     /// Checks everything, and names everything that is wrong at once.
@@ -231,7 +231,7 @@ impl ConfigLayer {
     }
 }
 
-const DEFAULT_ZSTD_LEVEL: i32 = 2;
+pub(crate) const DEFAULT_ZSTD_LEVEL: i32 = 2;
 
 /// The coordinator would refuse the agent for it.
 fn check(judged: repository::Result<()>, wrong: &mut Vec<String>) {

@@ -28,7 +28,22 @@ use crate::metrics::Metrics;
 #[async_trait]
 pub trait Executor: Send + Sync + Debug {
     /// Does it; failures are part of the result.
-    async fn execute(&self, spec: &JobSpec, task: &Task) -> JobResult;
+    async fn execute(&self, spec: &JobSpec, task: &Task) -> Outcome;
+}
+
+/// What became of a job.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It ended.
+    Ended(Box<JobResult>),
+    /// It can't go on here, by nobody's fault, and should go on where its volume is; why.
+    Returned(String),
+}
+
+impl From<JobResult> for Outcome {
+    fn from(result: JobResult) -> Self {
+        Self::Ended(Box::new(result))
+    }
 }
 
 /// A backup that was fenced this often in a row is given up.
@@ -111,67 +126,96 @@ impl RepositoryExecutor {
             zstd_level: self.zstd_level,
             memory_bytes_max: self.memory_bytes_max,
             readers: self.readers,
+            shown: None,
+            guard: None,
         };
-        let mut fenced = 0;
-        loop {
-            let done = backup::backup(&self.repo, request.clone(), Some(self.lookup.clone()), task).await;
-            match done {
-                // What was uploaded is found again, so starting anew is cheap.
-                Err(e) if e.kind() == ErrorKind::Fenced && fenced < FENCED_MAX => {
-                    fenced += 1;
-                    tracing::info!(volume = volume.name, fenced, "backup was fenced by a GC, starting again");
-                }
-                done => return done.map_err(|e| e.context(format!("backup {}", volume.name))),
-            }
-        }
+        back_up(&self.repo, request, self.lookup.clone(), task).await
     }
 
     async fn restore(&self, spec: &RestoreSpec, task: &Task) -> Result<RestoreReport> {
         let target = check_target(&spec.target, &self.restore_roots)?;
-        let snapshot = snapshots::get(&self.repo, &spec.snapshot.to_string(), None).await?;
-        let what = format!("restore {} to {}", spec.snapshot, target.display());
-        let request = RestoreRequest {
-            snapshot,
-            path: spec.path.clone(),
-            patterns: spec.patterns.clone(),
-            target,
-            existing: spec.existing,
-            memory_bytes_max: self.memory_bytes_max,
-        };
-        restore::restore(&self.repo, request, task).await.map_err(|e| e.context(what))
+        restore_to(&self.repo, spec, target, self.memory_bytes_max, task).await
+    }
+}
+
+/// Backs up; when a GC fenced it, again.
+pub(crate) async fn back_up(
+    repo: &Arc<Repository>,
+    request: BackupRequest,
+    lookup: Arc<dyn Lookup>,
+    task: &Task,
+) -> Result<BackupReport> {
+    let mut fenced = 0;
+    loop {
+        match backup::backup(repo, request.clone(), Some(lookup.clone()), task).await {
+            // What was uploaded is found again, so starting anew is cheap.
+            Err(e) if e.kind() == ErrorKind::Fenced && fenced < FENCED_MAX => {
+                fenced += 1;
+                tracing::info!(volume = request.volume, fenced, "backup was fenced by a GC, starting again");
+            }
+            done => return done.map_err(|e| e.context(format!("backup {}", request.volume))),
+        }
+    }
+}
+
+/// Restores what a job names into a folder that was checked.
+pub(crate) async fn restore_to(
+    repo: &Arc<Repository>,
+    spec: &RestoreSpec,
+    target: PathBuf,
+    memory_bytes_max: usize,
+    task: &Task,
+) -> Result<RestoreReport> {
+    let snapshot = snapshots::get(repo, &spec.snapshot.to_string(), None).await?;
+    let what = format!("restore {} to {}", spec.snapshot, OsStr::from_bytes(&spec.target).display());
+    let request = RestoreRequest {
+        snapshot,
+        path: spec.path.clone(),
+        patterns: spec.patterns.clone(),
+        target,
+        existing: spec.existing,
+        memory_bytes_max,
+    };
+    restore::restore(repo, request, task).await.map_err(|e| e.context(what))
+}
+
+/// A backup's end as a job's.
+pub(crate) fn backup_result(done: Result<BackupReport>, task: &Task) -> JobResult {
+    match done {
+        Ok(r) => JobResult {
+            figures: r.figures,
+            problems: r.problems,
+            snapshot: Some(r.snapshot),
+            ..JobResult::default()
+        },
+        Err(e) => JobResult::failed(&e, task.monitor.figures()),
+    }
+}
+
+/// A restore's end as a job's.
+pub(crate) fn restore_result(done: Result<RestoreReport>, task: &Task) -> JobResult {
+    match done {
+        Ok(r) => {
+            JobResult { figures: r.figures, problems: r.problems, skipped: r.skipped, ..JobResult::default() }
+        }
+        Err(e) => JobResult::failed(&e, task.monitor.figures()),
     }
 }
 
 #[async_trait]
 impl Executor for RepositoryExecutor {
-    async fn execute(&self, spec: &JobSpec, task: &Task) -> JobResult {
-        let failed = |e: &Error| JobResult::failed(e, task.monitor.figures());
+    async fn execute(&self, spec: &JobSpec, task: &Task) -> Outcome {
         match spec {
-            JobSpec::Backup(spec) => match self.backup(spec, task).await {
-                Ok(r) => JobResult {
-                    figures: r.figures,
-                    problems: r.problems,
-                    snapshot: Some(r.snapshot),
-                    ..JobResult::default()
-                },
-                Err(e) => failed(&e),
-            },
-            JobSpec::Restore(spec) => match self.restore(spec, task).await {
-                Ok(r) => JobResult {
-                    figures: r.figures,
-                    problems: r.problems,
-                    skipped: r.skipped,
-                    ..JobResult::default()
-                },
-                Err(e) => failed(&e),
-            },
+            JobSpec::Backup(spec) => backup_result(self.backup(spec, task).await, task),
+            JobSpec::Restore(spec) => restore_result(self.restore(spec, task).await, task),
         }
+        .into()
     }
 }
 
 /// The target as a path, if it is below a restore root and no symlink stands between the two: who can ask for restores
 /// must not be able to write elsewhere.
-fn check_target(target: &[u8], roots: &[PathBuf]) -> Result<PathBuf> {
+pub(crate) fn check_target(target: &[u8], roots: &[PathBuf]) -> Result<PathBuf> {
     let path = PathBuf::from(OsStr::from_bytes(target));
     let refuse =
         |why: String| Err(Error::new(ErrorKind::Refused, format!("restore to {}: {why}", path.display())));

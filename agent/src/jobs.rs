@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::executor::Executor;
+use crate::executor::{Executor, Outcome};
 use crate::metrics::Metrics;
 use crate::slots::{Slot, Slots};
 
@@ -36,6 +36,20 @@ struct Running {
 struct State {
     running: HashMap<JobId, Running>,
     ended: BTreeMap<JobId, (Job, JobResult)>,
+    /// Given back since the last look, and why.
+    returned: Vec<(JobId, String)>,
+    acknowledged: Option<Acknowledged>,
+}
+
+/// How the last job ended of which the coordinator has taken the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// All was done.
+    Done,
+    /// Done, but for some entries.
+    Partial,
+    /// It failed, or was cancelled.
+    Failed,
 }
 
 /// The jobs that this agent holds of one domain.
@@ -49,6 +63,7 @@ pub struct Jobs {
     shutdown: CancellationToken,
     tasks: TaskTracker,
     ended: Notify,
+    acknowledged: Notify,
     state: Mutex<State>,
 }
 
@@ -64,9 +79,9 @@ impl Jobs {
     ) -> Arc<Self> {
         let ended = kept.load();
         metrics.results_waiting.inc_by(i64::try_from(ended.len()).unwrap_or(i64::MAX));
-        let state = Mutex::new(State { running: HashMap::new(), ended });
-        let (tasks, ended) = (TaskTracker::new(), Notify::new());
-        Arc::new(Self { executor, kept, slots, number, metrics, shutdown, tasks, ended, state })
+        let state = Mutex::new(State { ended, ..State::default() });
+        let (tasks, ended, acknowledged) = (TaskTracker::new(), Notify::new(), Notify::new());
+        Arc::new(Self { executor, kept, slots, number, metrics, shutdown, tasks, ended, acknowledged, state })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -105,7 +120,10 @@ impl Jobs {
     }
 
     async fn work(&self, job: Job, task: Task) {
-        let result = self.executor.execute(&job.spec, &task).await;
+        let result = match self.executor.execute(&job.spec, &task).await {
+            Outcome::Ended(result) => *result,
+            Outcome::Returned(reason) => return self.give_back(&job, reason),
+        };
         let wanted = self.lock().running.get(&job.id).is_some_and(|r| r.wanted);
         let what = result.failure.as_ref().map_or("", |f| f.what.as_str());
         tracing::info!(job = %job.id, problems = result.problems.count(), failure = what, "job ended");
@@ -125,6 +143,39 @@ impl Jobs {
         }
         drop(state);
         self.ended.notify_one();
+    }
+
+    /// The coordinator hears of it while it is connected, and sees by what is held otherwise.
+    fn give_back(&self, job: &Job, reason: String) {
+        tracing::info!(job = %job.id, reason, "job is given back");
+        self.count_progress();
+        let mut state = self.lock();
+        state.running.remove(&job.id);
+        state.returned.push((job.id, reason));
+        self.metrics.count_running(job.spec.kind(), -1);
+        self.metrics.jobs_returned.inc();
+        drop(state);
+        self.ended.notify_one();
+    }
+
+    /// What was given back since the last call, and why.
+    pub(crate) fn take_returned(&self) -> Vec<(JobId, String)> {
+        std::mem::take(&mut self.lock().returned)
+    }
+
+    /// Waits until a result was acknowledged and none is held any more, and says how that job ended.
+    pub(crate) async fn wait_last(&self) -> Acknowledged {
+        loop {
+            if let Some(last) = self.find_last() {
+                return last;
+            }
+            self.acknowledged.notified().await;
+        }
+    }
+
+    fn find_last(&self) -> Option<Acknowledged> {
+        let state = self.lock();
+        state.acknowledged.filter(|_| state.running.is_empty() && state.ended.is_empty())
     }
 
     /// Ends a job soon; its result will say that it was cancelled.
@@ -158,10 +209,16 @@ impl Jobs {
     /// The coordinator has the result.
     pub fn acknowledge(&self, id: JobId) {
         let mut state = self.lock();
-        if state.ended.remove(&id).is_some() {
+        if let Some((_, result)) = state.ended.remove(&id) {
+            state.acknowledged = Some(match result.outcome() {
+                "done" => Acknowledged::Done,
+                "partial" => Acknowledged::Partial,
+                _ => Acknowledged::Failed,
+            });
             self.metrics.results_waiting.dec();
             drop(state);
             self.kept.remove(id);
+            self.acknowledged.notify_one();
         }
     }
 

@@ -10,11 +10,12 @@ pub mod limits;
 mod link;
 pub mod lookup;
 pub mod metrics;
+pub mod node;
 pub mod opener;
 pub mod server;
 pub mod slots;
 mod standing;
 
 pub use config::{Config, ConfigLayer, VolumeLayer};
-pub use executor::Executor;
+pub use executor::{Executor, Outcome};
 pub use server::{Started, run, start, start_each};

@@ -1,6 +1,7 @@
 //! The one stream to the coordinator: opened again and again, with growing, random waits. Jobs do not depend on it.
 
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,12 @@ use repository::env::Env;
 use repository::ids::DomainName;
 use repository::{Error, ErrorKind, Result};
 use service::client::Dialer;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Domain};
+use crate::config::Domain;
 use crate::jobs::Jobs;
 use crate::limits::{HEARTBEAT_SECONDS_MAX, OUTBOX, PROGRESS_SECONDS, RECONNECT_MILLIS_MIN, WELCOME_SECONDS};
 use crate::standing::{NOT_CONNECTED, Standing};
@@ -31,8 +32,30 @@ pub(crate) struct Link {
     jobs: Arc<Jobs>,
     standing: Arc<Standing>,
     env: Env,
-    hello: v1::Hello,
-    reconnect_max: Duration,
+    who: Who,
+    offered: watch::Receiver<Arc<v1::Volumes>>,
+}
+
+/// Who the agent says that it is, in every domain.
+#[derive(Clone, Debug)]
+pub(crate) struct Who {
+    pub(crate) agent_id: String,
+    pub(crate) host: String,
+    pub(crate) jobs_max: u32,
+    pub(crate) reconnect_seconds_max: u64,
+}
+
+/// What an agent reads by its settings, and where it restores: the same for ever.
+pub(crate) fn offer_of(host: &str, domain: &Domain) -> watch::Receiver<Arc<v1::Volumes>> {
+    let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec().into();
+    let volume = |v: &crate::config::Volume| v1::Volume {
+        name: v.name.clone(),
+        host: host.to_owned(),
+        path: bytes(&v.path),
+    };
+    let volumes = domain.volumes.iter().map(volume).collect();
+    let restore_roots = domain.restore_roots.iter().map(|r| bytes(r)).collect();
+    watch::channel(Arc::new(v1::Volumes { volumes, restore_roots })).1
 }
 
 /// Why a connection ended.
@@ -44,36 +67,29 @@ enum End {
 }
 
 impl Link {
-    /// Of one domain: no other one's volumes, jobs or results are ever told.
+    /// Of one domain: no other one's volumes, jobs or results are ever told. What is offered may change.
     pub(crate) fn new(
-        (config, domain): (&Config, &Domain),
-        dialer: &Dialer,
+        (domain, dialer): (&DomainName, &Dialer),
+        who: Who,
+        offered: watch::Receiver<Arc<v1::Volumes>>,
         jobs: Arc<Jobs>,
         standing: Arc<Standing>,
         env: Env,
     ) -> Result<Self> {
-        let name = domain.repository.domain.clone();
-        let dialer = dialer.about(&name)?;
-        let volume = |v: &crate::config::Volume| v1::Volume {
-            name: v.name.clone(),
-            host: config.host.clone(),
-            path: v.path.as_os_str().as_bytes().to_vec().into(),
-        };
-        let hello = v1::Hello {
-            agent_id: config.agent_id.clone(),
-            host: config.host.clone(),
+        let dialer = dialer.about(domain)?;
+        Ok(Self { dialer, domain: domain.clone(), jobs, standing, env, who, offered })
+    }
+
+    fn hello(&self, offered: &v1::Volumes) -> v1::Hello {
+        v1::Hello {
+            agent_id: self.who.agent_id.clone(),
+            host: self.who.host.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            volumes: domain.volumes.iter().map(volume).collect(),
-            restore_roots: domain
-                .restore_roots
-                .iter()
-                .map(|r| r.as_os_str().as_bytes().to_vec().into())
-                .collect(),
-            jobs_max: config.jobs_max,
-            jobs: Vec::new(),
-        };
-        let reconnect_max = Duration::from_secs(config.reconnect_seconds_max);
-        Ok(Self { dialer, domain: name, jobs, standing, env, hello, reconnect_max })
+            volumes: offered.volumes.clone(),
+            restore_roots: offered.restore_roots.clone(),
+            jobs_max: self.who.jobs_max,
+            jobs: self.jobs.held().iter().map(convert::job_to_wire).collect(),
+        }
     }
 
     /// Stays connected until `shutdown`.
@@ -86,7 +102,8 @@ impl Link {
                 return;
             };
             failures = if welcomed { 0 } else { failures + 1 };
-            let wait = backoff(failures, u64::from_le_bytes(self.env.random()), self.reconnect_max);
+            let wait_max = Duration::from_secs(self.who.reconnect_seconds_max);
+            let wait = backoff(failures, u64::from_le_bytes(self.env.random()), wait_max);
             self.standing.metrics.connection_failures.inc();
             let wait_millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             self.standing.set(&self.domain, Err(format!("{NOT_CONNECTED}: {}", error.chain())));
@@ -123,14 +140,26 @@ impl Link {
         let mut client =
             AgentsClient::new(self.dialer.connect()?).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (outbox, outgoing) = mpsc::channel(OUTBOX);
-        let jobs = self.jobs.held().iter().map(convert::job_to_wire).collect();
-        send(&outbox, Message::Hello(v1::Hello { jobs, ..self.hello.clone() })).await?;
+        let mut offered = self.offered.clone();
+        let hello = self.hello(&offered.borrow_and_update());
+        // Of what was given back until now, the coordinator hears by what is held.
+        drop(self.jobs.take_returned());
+        send(&outbox, Message::Hello(hello)).await?;
         let error = |status: tonic::Status| convert::error_from_status(&status);
         let timeout = Duration::from_secs(WELCOME_SECONDS);
         let late = |_| Error::new(ErrorKind::Refused, "the coordinator did not welcome the agent in time");
         let attached = client.attach(ReceiverStream::new(outgoing));
-        let mut incoming =
-            tokio::time::timeout(timeout, attached).await.map_err(late)?.map_err(error)?.into_inner();
+        let mut incoming = tokio::time::timeout(timeout, attached)
+            .await
+            .map_err(late)?
+            .map_err(|refusal| {
+                // Elsewhere, or not where the leader was said to be.
+                if !self.dialer.heed(&refusal) {
+                    self.dialer.forget_leader();
+                }
+                error(refusal)
+            })?
+            .into_inner();
         let first = tokio::time::timeout(timeout, incoming.message()).await.map_err(late)?.map_err(error)?;
         let Some(v1::CoordinatorMessage { message: Some(Answer::Welcome(welcome)) }) = first else {
             return Err(Error::new(ErrorKind::Refused, "the coordinator did not begin with a welcome"));
@@ -155,6 +184,10 @@ impl Link {
                     }
                 }
                 () = self.jobs.wait_ended() => self.send_results(&outbox).await?,
+                () = changed(&mut offered) => {
+                    let now = v1::Volumes::clone(&offered.borrow_and_update());
+                    send(&outbox, Message::Volumes(now)).await?;
+                }
                 _ = heartbeat.tick() => send(&outbox, Message::Heartbeat(v1::Heartbeat {})).await?,
                 _ = progress.tick() => self.send_progress(&outbox).await?,
             }
@@ -199,6 +232,10 @@ impl Link {
         for (id, result) in self.jobs.results() {
             send(outbox, finished(id, &result)).await?;
         }
+        for (id, reason) in self.jobs.take_returned() {
+            let job_id = id.0.to_vec().into();
+            send(outbox, Message::Returned(v1::Returned { job_id, reason })).await?;
+        }
         Ok(())
     }
 
@@ -208,6 +245,13 @@ impl Link {
             send(outbox, Message::Progress(v1::Progress { job_id: id.0.to_vec().into(), figures })).await?;
         }
         Ok(())
+    }
+}
+
+/// Waits for the next change; for ever where none can come.
+pub(crate) async fn changed<T>(watched: &mut watch::Receiver<T>) {
+    if watched.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -224,7 +268,7 @@ async fn send(outbox: &Outbox, message: Message) -> Result<()> {
 }
 
 /// Doubled with each failure up to `max`; of that, a random half to whole, so that many agents don't come at once.
-fn backoff(failures: u32, random: u64, max: Duration) -> Duration {
+pub(crate) fn backoff(failures: u32, random: u64, max: Duration) -> Duration {
     let base = Duration::from_millis(RECONNECT_MILLIS_MIN).saturating_mul(1 << failures.min(16)).min(max);
     let half = base / 2;
     let millis = u64::try_from(half.as_millis()).unwrap_or(u64::MAX);

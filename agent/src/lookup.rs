@@ -18,9 +18,15 @@ use crate::limits::{LOOKUP_IDS, LOOKUP_PAUSE_SECONDS, LOOKUP_SECONDS};
 use crate::metrics::Metrics;
 
 /// The coordinator's index, with the local one behind it.
+#[derive(Debug)]
 pub struct RemoteLookup {
-    dialer: Dialer,
+    remote: Remote,
     local: Arc<dyn Lookup>,
+}
+
+/// The coordinator's index alone.
+pub(crate) struct Remote {
+    dialer: Dialer,
     metrics: Metrics,
     state: Mutex<State>,
 }
@@ -31,12 +37,9 @@ struct State {
     paused_until: Option<Instant>,
 }
 
-impl fmt::Debug for RemoteLookup {
+impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RemoteLookup")
-            .field("dialer", &self.dialer)
-            .field("local", &self.local)
-            .finish_non_exhaustive()
+        f.debug_struct("Remote").field("dialer", &self.dialer).finish_non_exhaustive()
     }
 }
 
@@ -44,7 +47,31 @@ impl RemoteLookup {
     /// Connects at the first question.
     #[must_use]
     pub fn new(dialer: Dialer, local: Arc<dyn Lookup>, metrics: Metrics) -> Self {
-        Self { dialer, local, metrics, state: Mutex::default() }
+        Self { remote: Remote::new(dialer, metrics), local }
+    }
+}
+
+impl Remote {
+    /// Connects at the first question.
+    pub(crate) fn new(dialer: Dialer, metrics: Metrics) -> Self {
+        Self { dialer, metrics, state: Mutex::default() }
+    }
+
+    /// What the coordinator says, of at most [`LOOKUP_IDS`] ids; `None` while it is away.
+    pub(crate) async fn find(&self, ids: &[BlobId]) -> Option<Vec<Option<Place>>> {
+        let answer = match self.find_connection() {
+            Some(connection) => match self.ask(connection, ids).await {
+                Ok(answer) => Some(answer),
+                Err(e) => {
+                    tracing::info!(error = %e.chain(), "the coordinator does not answer lookups, using the local index");
+                    self.pause();
+                    None
+                }
+            },
+            None => None,
+        };
+        self.metrics.count_lookup(answer.is_some(), ids.len());
+        answer
     }
 
     /// The connection, unless the coordinator failed a moment ago.
@@ -88,24 +115,10 @@ impl Lookup for RemoteLookup {
     async fn find(&self, ids: &[BlobId]) -> Result<Vec<Option<Place>>> {
         let mut places = Vec::with_capacity(ids.len());
         for batch in ids.chunks(LOOKUP_IDS) {
-            let remote = match self.find_connection() {
-                Some(connection) => Some(self.ask(connection, batch).await),
-                None => None,
-            };
-            match remote {
-                Some(Ok(answer)) => {
-                    self.metrics.count_lookup(true, batch.len());
-                    places.extend(answer);
-                    continue;
-                }
-                Some(Err(e)) => {
-                    tracing::info!(error = %e.chain(), "the coordinator does not answer lookups, using the local index");
-                    self.pause();
-                }
-                None => {}
+            match self.remote.find(batch).await {
+                Some(answer) => places.extend(answer),
+                None => places.extend(self.local.find(batch).await?),
             }
-            self.metrics.count_lookup(false, batch.len());
-            places.extend(self.local.find(batch).await?);
         }
         Ok(places)
     }

@@ -27,9 +27,17 @@ struct SourceLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SeenLabel {
+    seen: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DomainLabel {
     domain: String,
 }
+
+/// What there can be of a volume.
+pub(crate) const SEEN: [&str; 4] = ["ready", "absent", "ambiguous", "refused"];
 
 const KINDS: [&str; 2] = JobSpec::KINDS;
 
@@ -75,6 +83,16 @@ pub struct Metrics {
     pub connection_failures: Counter,
     /// Results that the coordinator has not acknowledged yet.
     pub results_waiting: Gauge,
+    /// Jobs given back because their volume had left.
+    pub jobs_returned: Counter,
+    /// Children started.
+    pub children_started: Counter,
+    /// Children killed to let go of a volume.
+    pub children_killed: Counter,
+    /// Plans refused.
+    pub plans_refused: Counter,
+    /// 1 while children can be confined.
+    pub confined: Gauge,
     /// Jobs that ended.
     pub finished: Finished,
     /// Changed certificate, key and token files.
@@ -82,6 +100,7 @@ pub struct Metrics {
     jobs_running: Family<KindLabel, Gauge>,
     domain_connected: Family<DomainLabel, Gauge>,
     lookup_ids: Family<SourceLabel, Counter>,
+    volumes: Family<SeenLabel, Gauge>,
     work: Work,
 }
 
@@ -98,6 +117,8 @@ impl Metrics {
         let text = "Results that the coordinator has not acknowledged yet";
         r.register("results_waiting", text, self.results_waiting.clone());
         r.register("jobs_running", "Jobs running now", self.jobs_running.clone());
+        let text = "Jobs given back because their volume had left; they go on where it is";
+        r.register("jobs_returned", text, self.jobs_returned.clone());
         self.finished.register(r);
         self.reloads.register(r);
         r.register("lookup_ids", "Blob ids looked up, by who answered", self.lookup_ids.clone());
@@ -110,6 +131,30 @@ impl Metrics {
         }
     }
 
+    /// Registers those that only the agent of a node, and a mover, has.
+    pub fn register_node(&self, registry: &mut Registry) {
+        let r = registry.sub_registry_with_prefix("holdfast_node");
+        r.register("confined", "1 if what reads volumes is confined to them", self.confined.clone());
+        let text = "Children that were started, each for one job";
+        r.register("children_started", text, self.children_started.clone());
+        let text = "Children that were killed to let go of a volume that leaves";
+        r.register("children_killed", text, self.children_killed.clone());
+        r.register(
+            "plans_refused",
+            "Plans of the coordinator that made no sense",
+            self.plans_refused.clone(),
+        );
+        r.register("volumes", "Volumes of the plan, by what there is of them", self.volumes.clone());
+        self.set_volumes([0; SEEN.len()]);
+    }
+
+    /// How many volumes of the plan are ready, absent, ambiguous and refused.
+    pub(crate) fn set_volumes(&self, counts: [i64; SEEN.len()]) {
+        for (seen, count) in SEEN.into_iter().zip(counts) {
+            self.volumes.get_or_create(&SeenLabel { seen }).set(count);
+        }
+    }
+
     /// A job of this kind began (1), or ended (-1).
     pub fn count_running(&self, kind: &'static str, change: i64) {
         self.jobs_running.get_or_create(&KindLabel { kind }).inc_by(change);
@@ -119,6 +164,11 @@ impl Metrics {
     pub fn set_domain(&self, domain: &DomainName, connected: bool) {
         let label = DomainLabel { domain: domain.to_string() };
         self.domain_connected.get_or_create(&label).set(i64::from(connected));
+    }
+
+    /// The domain is no longer one of this agent's.
+    pub(crate) fn forget_domain(&self, domain: &DomainName) {
+        self.domain_connected.remove(&DomainLabel { domain: domain.to_string() });
     }
 
     /// What was done between two readings of a job's figures.

@@ -21,7 +21,7 @@ use crate::config::{Config, Domain};
 use crate::executor::{Executor, RepositoryExecutor};
 use crate::jobs::{Jobs, Kept};
 use crate::limits::{OPEN_AGAIN_SECONDS, PROGRESS_SECONDS, STOP_SECONDS};
-use crate::link::Link;
+use crate::link::{Link, Who, offer_of};
 use crate::metrics::Metrics;
 use crate::opener::{Opener, RepositoryOpener};
 use crate::slots::Slots;
@@ -77,7 +77,7 @@ pub async fn start(
     let jobs = agent.jobs(0, &state_dir, executor)?;
     let link = agent.link(&domain, jobs.clone())?;
     let (held, going) = (jobs.clone(), agent.clone());
-    let work = async move { going.keep(&link, &held).await };
+    let work = async move { keep(&link, &held, &going.shutdown).await };
     agent.begin(work.boxed(), Some(jobs)).await
 }
 
@@ -117,6 +117,7 @@ impl Agent {
         service::tls::install_provider();
         let slots = Slots::new(config.jobs_max, config.domains.len());
         let served = config.domains.iter().filter(|d| !config.listed || d.is_in_use());
+        let served = served.map(|d| &d.repository.domain);
         let standing = Arc::new(Standing::new(served, metrics.clone()));
         Self { config: Arc::new(config), dialer, slots, standing, metrics, env, shutdown }
     }
@@ -134,15 +135,15 @@ impl Agent {
     }
 
     fn link(&self, domain: &Domain, jobs: Arc<Jobs>) -> repository::Result<Link> {
-        Link::new((&self.config, domain), &self.dialer, jobs, self.standing.clone(), self.env.clone())
-    }
-
-    /// Keeps a domain's stream and jobs going until the shutdown.
-    async fn keep(&self, link: &Link, jobs: &Jobs) {
-        tokio::join!(link.keep(&self.shutdown), count(jobs, &self.shutdown));
-        if tokio::time::timeout(Duration::from_secs(STOP_SECONDS), jobs.stop()).await.is_err() {
-            tracing::warn!("running jobs were cut off at the stop");
-        }
+        let who = Who {
+            agent_id: self.config.agent_id.clone(),
+            host: self.config.host.clone(),
+            jobs_max: self.config.jobs_max,
+            reconnect_seconds_max: self.config.reconnect_seconds_max,
+        };
+        let about = (&domain.repository.domain, &self.dialer);
+        let offered = offer_of(&self.config.host, domain);
+        Link::new(about, who, offered, jobs, self.standing.clone(), self.env.clone())
     }
 
     /// Opens a domain of the list as soon as it can be, and keeps it going.
@@ -157,7 +158,7 @@ impl Agent {
             match opened {
                 Ok((link, jobs)) => {
                     let span = tracing::info_span!("domain", %name);
-                    return self.keep(&link, &jobs).instrument(span).await;
+                    return keep(&link, &jobs, &self.shutdown).instrument(span).await;
                 }
                 Err(e) => {
                     let why = repository::error::one_line(e.as_ref());
@@ -199,6 +200,14 @@ impl Agent {
             http
         };
         Ok(Started { http, jobs, main: MainTask::spawn("agent", main) })
+    }
+}
+
+/// Keeps a domain's stream and jobs going until the shutdown.
+pub(crate) async fn keep(link: &Link, jobs: &Jobs, shutdown: &CancellationToken) {
+    tokio::join!(link.keep(shutdown), count(jobs, shutdown));
+    if tokio::time::timeout(Duration::from_secs(STOP_SECONDS), jobs.stop()).await.is_err() {
+        tracing::warn!("running jobs were cut off at the stop");
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 
 use repository::ids::DomainName;
 
-use crate::config::Domain;
 use crate::metrics::Metrics;
 
 /// How all domains stand.
@@ -20,10 +19,10 @@ pub(crate) const NOT_CONNECTED: &str = "not connected to the coordinator";
 
 impl Standing {
     /// Nothing is connected yet.
-    pub(crate) fn new<'a>(domains: impl IntoIterator<Item = &'a Domain>, metrics: Metrics) -> Self {
+    pub(crate) fn new<'a>(domains: impl IntoIterator<Item = &'a DomainName>, metrics: Metrics) -> Self {
         let this = Self { metrics, domains: Mutex::default() };
         for domain in domains {
-            this.set(&domain.repository.domain, Err(NOT_CONNECTED.to_owned()));
+            this.set(domain, Err(NOT_CONNECTED.to_owned()));
         }
         this
     }
@@ -33,6 +32,14 @@ impl Standing {
         let mut domains = self.domains.lock().unwrap_or_else(PoisonError::into_inner);
         self.metrics.set_domain(domain, state.is_ok());
         domains.insert(domain.to_string(), state);
+        self.metrics.connected.set(i64::from(domains.values().all(Result::is_ok)));
+    }
+
+    /// A domain is no longer one of this agent's.
+    pub(crate) fn forget(&self, domain: &DomainName) {
+        let mut domains = self.domains.lock().unwrap_or_else(PoisonError::into_inner);
+        domains.remove(domain.as_str());
+        self.metrics.forget_domain(domain);
         self.metrics.connected.set(i64::from(domains.values().all(Result::is_ok)));
     }
 

@@ -9,6 +9,7 @@ mod keys;
 mod life;
 mod maintenance;
 mod operator;
+mod node;
 mod protect;
 mod servers;
 mod work;
@@ -27,6 +28,7 @@ pub use heal::{AuditArgs, RepairCommand, RestoreTestArgs, ScrubArgs};
 pub use keys::{DomainCommand, KeyAddArgs, KeyCommand, NewKey, RoleArg};
 pub use life::{ForgetArgs, GcArgs, Keep, PinArgs};
 pub use maintenance::{Detach, MaintenanceArgs, MaintenanceCommand};
+pub use node::NodeArgs;
 pub use protect::{LockArgs, PolicyArgs, UserArg};
 pub use servers::{AgentArgs, CoordinatorArgs, StandaloneArgs};
 pub use work::{BackupArgs, ExistingArg, RestoreArgs, Tuning};
@@ -293,6 +295,13 @@ pub enum Command {
     Standalone(StandaloneArgs),
     /// Run an agent: reads volumes, takes jobs from a coordinator
     Agent(AgentArgs),
+    /// Run the agent of a node in a cluster: the coordinator says what it reads
+    Node(Box<NodeArgs>),
+    /// Run for one job on the volume of the own pod
+    Mover(Box<NodeArgs>),
+    /// Do one job for an agent, which says everything over standard input
+    #[command(hide = true)]
+    VolumeWorker,
     /// Run a coordinator: decides what is backed up when, answers clients
     Coordinator(CoordinatorArgs),
     /// Run the coordinator inside a cluster of Kubernetes: repositories and policies are custom resources

@@ -20,12 +20,13 @@ mod standalone;
 mod stats;
 mod verify;
 
+use agent::node::Role;
 use anyhow::Result;
 use clap::CommandFactory as _;
 
 use crate::app::App;
 use crate::args::{Cli, Command};
-use crate::exit::Exit;
+use crate::exit::{Exit, usage};
 use crate::output;
 
 /// Runs one command.
@@ -65,6 +66,9 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<Exit> {
         Command::Completions { shell } => completions(shell),
         Command::Standalone(args) => standalone::standalone(app, args).await,
         Command::Agent(args) => servers::agent(app, args).await,
+        Command::Node(args) => servers::node(app, *args, Role::Node).await,
+        Command::Mover(args) => servers::node(app, *args, Role::Mover).await,
+        Command::VolumeWorker => Err(usage("volume-worker does nothing by itself: agents start it")),
         Command::Coordinator(args) => servers::coordinator(app, args).await,
         Command::Operator(args) => operator::operator(app, args).await,
         Command::Crds(args) => operator::crds(args),

@@ -7,10 +7,12 @@ const STORE: &[&str] = &["repo", "domain", "passphrase_file", "key_file", "cache
 const CONNECTION: &[&str] =
     &["coordinator", "token_file", "tls_ca_file", "tls_cert_file", "tls_key_file", "allow_plaintext"];
 const CLUSTER: &[&str] = &["kubeconfig", "context", "system_namespace", "as_account"];
+/// A node presents a token, never a certificate.
+const NODE: &[&str] = &["coordinator", "token_file", "tls_ca_file", "allow_plaintext"];
 const LISTENER: &[&str] = &["tls_cert_file", "tls_key_file", "allow_plaintext"];
 
 /// Commands that go to no repository and no coordinator of somebody else's.
-const AT_HOME: &[&str] = &["agent", "coordinator", "standalone", "completions"];
+const AT_HOME: &[&str] = &["agent", "node", "mover", "coordinator", "standalone", "completions"];
 
 /// Whether the command goes to the cluster's coordinator: kubectl called, or a flag says which cluster, and no other place is named.
 pub(crate) fn goes_to_cluster(command: &str, plugin: bool, given: impl Fn(&str) -> bool) -> bool {
@@ -28,9 +30,10 @@ pub(crate) fn refuse(
 ) -> Result<(), Usage> {
     let (used, with): (&[&[&str]], &str) = match (command, through_coordinator) {
         ("agent", _) => (&[STORE, CONNECTION], ""),
+        ("node" | "mover", _) => (&[NODE], ""),
         ("coordinator", _) => (&[STORE, LISTENER], ""),
         ("standalone", _) => (&[STORE], ""),
-        ("completions", _) => (&[], ""),
+        ("completions" | "volume-worker", _) => (&[], ""),
         // Objects are copied as they are: no key is needed.
         ("policy", Some(false)) => (&[&["repo", "domain"]], ""),
         ("mirror", Some(false)) => (&[&["repo"]], ""),

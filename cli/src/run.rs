@@ -9,7 +9,7 @@ use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::app::App;
-use crate::args::Cli;
+use crate::args::{Cli, Command};
 use crate::exit::{Exit, hint, is_broken_pipe};
 use crate::{cluster, commands, idle, logs};
 
@@ -38,6 +38,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     logs::start(&cli.global);
+    if matches!(cli.command, Command::VolumeWorker) {
+        // It confines itself before it has a second thread: no runtime before that.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        return agent::node::worker::main();
+    }
     match run(&matches, cli, plugin) {
         Ok(exit) => code(exit),
         Err(e) if is_broken_pipe(&e) => code(Exit::Done),

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use agent::ConfigLayer as AgentLayer;
+use agent::node::{Folders, NodeLayer};
 use coordinator::ConfigLayer as CoordinatorLayer;
 
-use crate::args::{AgentArgs, CoordinatorArgs, Global};
+use crate::args::{AgentArgs, CoordinatorArgs, Global, NodeArgs};
 
 /// What only its file may set stays unset.
 fn given<T>(list: Vec<T>) -> Option<Vec<T>> {
@@ -51,6 +52,30 @@ pub(crate) fn agent(global: &Global, args: AgentArgs) -> AgentLayer {
         volumes: given(args.volumes),
         restore_roots: given::<PathBuf>(args.restore_roots),
         domains: None,
+    }
+}
+
+/// The flags of a node's agent, or a mover.
+pub(crate) fn node(global: &Global, args: NodeArgs) -> NodeLayer {
+    NodeLayer {
+        coordinator: global.coordinator.clone(),
+        token_file: global.token_file.clone(),
+        tls_ca_file: global.tls_ca_file.clone(),
+        allow_plaintext: on(global.allow_plaintext),
+        node_name: args.node_name,
+        pod_uid: args.pod_uid,
+        kubelet_root: args.kubelet_root,
+        host_paths: given(args.host_paths).map(Folders),
+        state_dir: args.state_dir,
+        http_listen: args.http_listen,
+        memory_bytes_max: args.memory_bytes_max,
+        jobs_max: args.jobs_max,
+        cpu_threads: args.cpu_threads,
+        readers: args.readers,
+        zstd_level: args.zstd_level,
+        reread_days: args.reread_days,
+        confine: args.confine,
+        reconnect_seconds_max: args.reconnect_seconds_max,
     }
 }
 

@@ -9,7 +9,7 @@ use repository::{Error, ErrorKind};
 use tokio_util::sync::CancellationToken;
 
 use super::{Jobs, Kept};
-use crate::executor::Executor;
+use crate::executor::{Executor, Outcome};
 use crate::metrics::Metrics;
 use crate::slots::Slots;
 
@@ -19,13 +19,16 @@ struct Fake;
 
 #[async_trait]
 impl Executor for Fake {
-    async fn execute(&self, spec: &JobSpec, task: &Task) -> JobResult {
+    async fn execute(&self, spec: &JobSpec, task: &Task) -> Outcome {
         task.monitor.files.add(3);
         if spec.volume() == Some("quick") {
-            return JobResult { figures: task.monitor.figures(), ..JobResult::default() };
+            return JobResult { figures: task.monitor.figures(), ..JobResult::default() }.into();
+        }
+        if spec.volume() == Some("left") {
+            return Outcome::Returned("it left".to_owned());
         }
         task.cancel.cancelled().await;
-        JobResult::failed(&Error::new(ErrorKind::Cancelled, "cancelled"), task.monitor.figures())
+        JobResult::failed(&Error::new(ErrorKind::Cancelled, "cancelled"), task.monitor.figures()).into()
     }
 }
 
@@ -118,4 +121,21 @@ fn damaged_files_are_left_out() {
         .unwrap();
     std::fs::write(results.join("half.new"), b"").unwrap();
     assert_eq!(kept.load().into_keys().collect::<Vec<_>>(), [JobId([1; 16])]);
+}
+
+#[tokio::test]
+async fn a_job_whose_volume_left_is_given_back_and_not_held() {
+    let (dir, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
+    let jobs = jobs(dir.path(), &stop);
+    jobs.begin(job(1, "left")).unwrap();
+    jobs.wait_ended().await;
+    assert_eq!(jobs.take_returned(), [(JobId([1; 16]), "it left".to_owned())]);
+    assert!(jobs.held().is_empty());
+    assert!(jobs.take_returned().is_empty());
+    // Its place is free again.
+    jobs.begin(job(2, "quick")).unwrap();
+    jobs.wait_ended().await;
+    assert_eq!(jobs.find_last(), None);
+    jobs.acknowledge(JobId([2; 16]));
+    assert_eq!(jobs.find_last(), Some(super::Acknowledged::Done));
 }

@@ -11,3 +11,11 @@ fn the_documentation_lists_exactly_what_there_is() {
     let document = include_str!("../../../docs/metrics.md");
     service::describe::compare(&registry, document, "Agent").unwrap();
 }
+
+#[test]
+fn those_of_a_node_as_well() {
+    let mut registry = Registry::default();
+    Metrics::default().register_node(&mut registry);
+    let document = include_str!("../../../docs/metrics.md");
+    service::describe::compare(&registry, document, "Node").unwrap();
+}

@@ -57,6 +57,9 @@ fn accepted() {
         "standalone /data /etc --max-age-seconds 600 --listen 127.0.0.1:0 --http-listen 127.0.0.1:0",
         "agent --config agent.yaml",
         "agent --volume db=/data --volume /etc --restore-root /srv --state-dir s --coordinator http://127.0.0.1:1",
+        "node --node-name n --kubelet-root /k --host-path /data --host-path /srv --state-dir /s --confine off --coordinator https://c:1",
+        "mover --node-name n --pod-uid u --state-dir /s --token-file t --tls-ca-file c",
+        "volume-worker",
         "coordinator --listen 0.0.0.0:1 --tls-cert-file c --tls-key-file k --agent-token-file t",
         "coordinator --config coordinator.yaml",
     ] {
@@ -77,6 +80,7 @@ fn refused() {
         "backup a --limit-upload 1",
         "restore latest",
         "restore latest t --existing sometimes",
+        "node --confine perhaps",
         "verify latest --quick --against /data",
         "verify --against /data",
         "find latest",

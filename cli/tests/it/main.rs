@@ -14,6 +14,7 @@ mod life;
 mod maintenance;
 mod many;
 mod memory;
+mod node;
 mod outage;
 mod place;
 mod process;

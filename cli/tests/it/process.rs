@@ -68,8 +68,11 @@ impl Holdfast {
 
     /// The command as a direct child, to be stopped by its test.
     pub(crate) fn server(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-        command.args(words);
+        // What moves it must become it, so that signals reach it.
+        let words = [env!("CARGO_BIN_EXE_holdfast")].into_iter().chain(words.iter().copied());
+        let mut all = self.inside.iter().map(String::as_str).chain(words);
+        let mut command = Command::new(all.next().unwrap_or_default());
+        command.args(all);
         self.clean(&mut command);
         command.stderr(Stdio::piped());
         command
@@ -164,6 +167,11 @@ impl Running {
     pub(crate) fn grpc(&mut self) -> String {
         let line = self.says("coordinator listens");
         line.split("grpc=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal.

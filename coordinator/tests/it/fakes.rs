@@ -302,7 +302,7 @@ impl FakeExecutor {
 
 #[async_trait]
 impl agent::Executor for FakeExecutor {
-    async fn execute(&self, spec: &JobSpec, task: &Task) -> JobResult {
+    async fn execute(&self, spec: &JobSpec, task: &Task) -> agent::Outcome {
         let what = spec.volume().unwrap_or("restore").to_owned();
         *self.begun.lock().unwrap().entry(what).or_default() += 1;
         task.monitor.bytes_read.add(42);
@@ -313,11 +313,11 @@ impl agent::Executor for FakeExecutor {
                     permit.unwrap().forget();
                     let mut result = self.result.lock().unwrap().clone();
                     result.figures = task.monitor.figures();
-                    return result;
+                    return result.into();
                 }
                 () = task.cancel.cancelled() => {
                     let e = Error::new(ErrorKind::Cancelled, "cancelled");
-                    return JobResult::failed(&e, task.monitor.figures());
+                    return JobResult::failed(&e, task.monitor.figures()).into();
                 }
                 _ = going.tick() => task.monitor.entries.add(1),
             }
