@@ -43,7 +43,7 @@ pub(crate) struct Sights {
     pub(crate) volumes: Vec<Sight>,
     /// Volumes that the plan itself refuses, and why.
     pub(crate) refused: Vec<(String, String)>,
-    places: HashMap<(DomainName, String), usize>,
+    pub(super) places: HashMap<(DomainName, String), usize>,
 }
 
 impl Sights {

@@ -25,6 +25,7 @@ mod domains;
 mod fresh;
 mod gc;
 mod golden;
+mod guard;
 mod heal;
 mod index;
 mod kept;
