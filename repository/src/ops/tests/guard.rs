@@ -19,7 +19,7 @@ async fn a_volume_that_left_becomes_no_snapshot() {
         BackupRequest { guard: Some(guard), shown: Some("/where/it/was".into()), ..request(&w.volume()) };
     let e = backup(&w.repo, request.clone(), None, &Task::default()).await.unwrap_err();
     assert_eq!((e.kind(), e.chain().contains("it left")), (ErrorKind::Source, true), "{}", e.chain());
-    let (listed, _) = snapshots::list(&w.repo, None).await.unwrap();
+    let (listed, _) = snapshots::list(&w.repo).await.unwrap();
     assert!(listed.is_empty(), "the outcome must not be written");
 
     // The next one finds what was stored.
