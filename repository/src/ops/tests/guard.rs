@@ -4,6 +4,7 @@ use super::*;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::ops::backup::Guard;
+use crate::{Error, ErrorKind};
 
 #[tokio::test]
 async fn a_volume_that_left_becomes_no_snapshot() {
