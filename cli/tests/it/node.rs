@@ -63,6 +63,13 @@ impl Node {
         self.host.outside().run(&[words, &["--repo", &repo, "--key-file", "key"]].concat())
     }
 
+    /// What the agent's own process has open below kubelet's folder.
+    fn open_in_volumes(&self) -> Vec<std::path::PathBuf> {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.agent.id())).unwrap();
+        let targets = open.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+        targets.filter(|target| target.starts_with(self.host.path("kubelet"))).collect()
+    }
+
     /// Restores the newest snapshot of a volume and compares it with what is there.
     fn restores(&self, volume: &str, like: &Path) {
         let out = self.host.path(&format!("out-{}", volume.replace([':', '/'], "-")));

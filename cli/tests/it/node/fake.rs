@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::process::PATIENCE;
 
 /// What was heard.
+#[expect(clippy::large_enum_variant, reason = "a few of them, in a test")]
 #[derive(Debug)]
 pub(crate) enum Heard {
     Node(FromNode),

@@ -29,7 +29,8 @@ impl Host {
         let up = std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut said);
         if up.is_err() {
             drop(holder.wait());
-            eprintln!("SKIPPED: no mount namespace can be made here (root is needed)");
+            let said = b"SKIPPED: no mount namespace can be made here (root is needed)\n";
+            std::io::Write::write_all(&mut std::io::stderr(), said).unwrap();
             return None;
         }
         Some(Self { folder, holder })

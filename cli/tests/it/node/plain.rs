@@ -23,6 +23,7 @@ fn a_volume_of_a_pod_is_found_backed_up_by_a_child_and_restorable() {
     // People see where it was, not how the child reached it.
     assert_eq!(manifest.path, path.as_os_str().as_encoded_bytes());
     node.restores("csi:c/d/pv-1", &node.host.inside(&path));
+    assert_eq!(node.open_in_volumes(), Vec::<std::path::PathBuf>::new(), "of the agent itself");
 
     // What is mounted later is found without asking, and what is gone is no longer offered.
     let later = node.host.mount("u-1", "pv-2");
