@@ -42,7 +42,7 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("repository", &["sys"]),
     ("proto", &["repository"]),
     ("service", &["repository", "proto"]),
-    ("agent", &["repository", "proto", "service"]),
+    ("agent", &["sys", "repository", "proto", "service"]),
     ("coordinator", &["repository", "proto", "service"]),
     ("operator", &["repository", "proto", "service", "coordinator"]),
     ("cli", &["sys", "repository", "proto", "service", "agent", "coordinator", "operator"]),
