@@ -50,5 +50,6 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("tests/protocol", &[]),
     ("tests/cluster", &["image"]),
     ("image", &[]),
+    ("monitoring", &[]),
     ("benches", &["sys", "repository", "proto", "service", "coordinator", "cli"]),
 ];
