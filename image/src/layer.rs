@@ -29,6 +29,30 @@ impl Layer {
         self.file(path, mode, content)
     }
 
+    /// A folder with all that is in it, but for those names directly in it; links stay links, modes are the usual ones.
+    pub fn copy_folder(&mut self, source: &Path, path: &str, without: &[&str]) -> anyhow::Result<()> {
+        let read = || format!("read {}", source.display());
+        self.folder(path, 0o755)?;
+        for entry in std::fs::read_dir(source).with_context(read)? {
+            let entry = entry.with_context(read)?;
+            let (kind, from) = (entry.file_type()?, entry.path());
+            let name = entry.file_name();
+            let name = name.to_str().with_context(|| format!("{} is not UTF-8", from.display()))?;
+            let to = format!("{path}/{name}");
+            if without.contains(&name) {
+                continue;
+            } else if kind.is_dir() {
+                self.copy_folder(&from, &to, &[])?;
+            } else if kind.is_symlink() {
+                let target = std::fs::read_link(&from)?;
+                self.link(&to, &target.to_string_lossy())?;
+            } else {
+                self.copy(&from, &to, 0o644)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A file with this content.
     pub fn file(&mut self, path: &str, mode: u32, content: Vec<u8>) -> anyhow::Result<()> {
         self.put(path, mode, Node::File(content))

@@ -46,6 +46,9 @@ struct Write {
     /// Certificates of the authorities that are trusted, PEM.
     #[arg(long)]
     ca_bundle: PathBuf,
+    /// The folder of time zones.
+    #[arg(long, default_value = "/usr/share/zoneinfo")]
+    zoneinfo: PathBuf,
     /// A bill of materials to put into the image.
     #[arg(long)]
     sbom: Option<PathBuf>,
@@ -83,6 +86,11 @@ fn write_image(write: &Write) -> anyhow::Result<()> {
     layer.file("/etc/group", 0o644, GROUP.into())?;
     // Names are looked up in /etc/hosts first, which is where pods find their own.
     layer.file("/etc/nsswitch.conf", 0o644, b"hosts: files dns\n".to_vec())?;
+    // The others are the same again, by other rules about leap seconds.
+    let again = ["posix", "right", "localtime"];
+    layer
+        .copy_folder(&write.zoneinfo, "/usr/share/zoneinfo", &again)
+        .context("time zones (package tzdata)")?;
     layer.folder("/tmp", 0o1777)?;
     if let Some(sbom) = &write.sbom {
         layer.copy(sbom, "/usr/share/sbom/holdfast.cdx.json", 0o644)?;

@@ -18,8 +18,21 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         let labels = [("app.kubernetes.io/name", "holdfast"), ("app.kubernetes.io/part-of", "holdfast")];
         let labels = labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned()));
         crd.metadata.labels = Some(labels.collect());
+        let schemas = crd.spec.versions.iter_mut().filter_map(|v| v.schema.as_mut());
+        schemas.filter_map(|s| s.open_api_v3_schema.as_mut()).for_each(known_formats);
     }
     all
+}
+
+/// The API server warns of formats that it does not know: Rust's unsigned numbers have such. Their bounds stay.
+fn known_formats(schema: &mut JSONSchemaProps) {
+    if schema.format.as_deref().is_some_and(|format| format.starts_with("uint")) {
+        schema.format = None;
+    }
+    schema.properties.iter_mut().flat_map(|all| all.values_mut()).for_each(known_formats);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        known_formats(items);
+    }
 }
 
 /// All definitions as one YAML file.

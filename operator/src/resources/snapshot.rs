@@ -37,7 +37,7 @@ use super::{DeletionPolicy, condition};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.id == oldSelf.id && self.repository == oldSelf.repository && self.volume == oldSelf.volume && self.started == oldSelf.started && self.finished == oldSelf.finished && self.bytes == oldSelf.bytes && self.files == oldSelf.files && self.problems == oldSelf.problems && self.consistency == oldSelf.consistency").message("only deletionPolicy can be changed"))]
-#[x_kube(validation = Rule::new("has(self.claim) == has(oldSelf.claim) && (!has(self.claim) || self.claim == oldSelf.claim) && has(self.namespace) == has(oldSelf.namespace) && (!has(self.namespace) || self.namespace == oldSelf.namespace)").message("claim and namespace can't be changed"))]
+#[x_kube(validation = Rule::new("has(self.claim) == has(oldSelf.claim) && has(self.namespace) == has(oldSelf.namespace)").message("claim and namespace can't be changed"))]
 pub struct SnapshotSpec {
     /// The Repository that has it.
     #[schemars(length(min = 1, max = 253))]
@@ -50,9 +50,11 @@ pub struct SnapshotSpec {
     pub volume: String,
     /// The claim that the volume had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("claim can't be changed"))]
     pub claim: Option<ClaimRef>,
     /// The namespace of the claim, in the cluster that it was in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("namespace can't be changed"))]
     pub namespace: Option<NamespaceRef>,
     /// The node that read it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -92,9 +94,11 @@ pub struct SnapshotSpec {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClaimRef {
     /// Its name.
+    #[schemars(length(max = 253))]
     pub name: String,
     /// Its uid.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
     pub uid: String,
 }
 
@@ -102,12 +106,15 @@ pub struct ClaimRef {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct NamespaceRef {
     /// Its name.
+    #[schemars(length(max = 253))]
     pub name: String,
     /// Its uid.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
     pub uid: String,
     /// The cluster.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
     pub cluster: String,
 }
 
