@@ -24,8 +24,8 @@ const REQUIRED: ABI = ABI::V1;
 /// The newest that is known.
 const NEWEST: ABI = ABI::V10;
 
-/// What names and certificates need. What is not there needs nothing.
-const FOR_NETWORK: [&str; 11] = [
+/// What names, certificates and random numbers need: a static program asks the device for these. What is not there needs nothing.
+const FOR_NETWORK: [&str; 13] = [
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/host.conf",
@@ -37,6 +37,8 @@ const FOR_NETWORK: [&str; 11] = [
     "/etc/ca-certificates",
     "/usr/share/ca-certificates",
     "/usr/local/share/ca-certificates",
+    "/dev/random",
+    "/dev/urandom",
 ];
 
 /// What a process may reach.
