@@ -122,6 +122,14 @@ pub const ALERTS: &[Alert] = &[
         description: "Volumes that only this node has are not backed up.",
     },
     Alert {
+        name: "HoldfastReadersNotConfined",
+        query: "min by (instance) (holdfast_node_confined) == 0",
+        lasts: "5m",
+        severity: Severity::Warning,
+        summary: "an agent reads volumes in processes that are not confined to them",
+        description: "A fault in what reads hostile files would reach everything that the agent reaches.",
+    },
+    Alert {
         name: "HoldfastNoLeader",
         query: "(max(holdfast_operator_leads) or vector(0)) < 1",
         lasts: "5m",

@@ -57,7 +57,7 @@ impl Dashboard {
             if x + width > COLUMNS {
                 (x, y) = (0, y + height);
             }
-            panels.push(panel.json(index + 1, json!({"x": x, "y": y, "w": width, "h": height})));
+            panels.push(panel.json(index + 1, &json!({"x": x, "y": y, "w": width, "h": height})));
             x += width;
         }
         let source = json!({"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Data source"});
@@ -79,7 +79,7 @@ impl Dashboard {
 }
 
 impl Panel {
-    fn json(&self, id: usize, place: Value) -> Value {
+    fn json(&self, id: usize, place: &Value) -> Value {
         let (query, legend) = self.query;
         let (kind, instant) = match self.look {
             Look::Lines => ("timeseries", false),

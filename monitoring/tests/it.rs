@@ -13,9 +13,10 @@ const FOREIGN: &[&str] =
     &["kube_daemonset_status_desired_number_scheduled", "kube_daemonset_status_number_ready"];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
 }
 
+#[expect(clippy::panic, reason = "a test's helper: the file's name belongs into the failure")]
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
@@ -82,7 +83,10 @@ fn promtool(what: &str, args: &[&str]) -> Option<(bool, String)> {
 
 #[test]
 fn alerts_fire_when_they_should() {
-    let Some((good, said)) = promtool("alerts were", &["test", "rules", "alerts.yaml", "alerts-slow.yaml"]) else { return };
+    let Some((good, said)) = promtool("alerts were", &["test", "rules", "alerts.yaml", "alerts-slow.yaml"])
+    else {
+        return;
+    };
     assert!(good, "{said}");
     // Each alert is tried in both directions: nobody adds one without.
     let tests = read("monitoring/tests/alerts.yaml") + &read("monitoring/tests/alerts-slow.yaml");

@@ -242,16 +242,20 @@ const NODE: Dashboard = Dashboard {
             "{{instance}}",
         ),
         lines(
-            "Requests to stores",
-            "reqps",
-            r#"sum by (op) (rate(holdfast_agent_store_requests_total{instance=~"$instance"}[$__rate_interval]))"#,
-            "{{op}}",
+            "Volumes of the plan, by what there is of them",
+            "short",
+            r#"sum by (seen) (holdfast_node_volumes{instance=~"$instance"})"#,
+            "{{seen}}",
         ),
         lines(
-            "Requests that failed",
-            "reqps",
-            r#"sum by (op) (rate(holdfast_agent_store_request_errors_total{instance=~"$instance"}[$__rate_interval]))"#,
-            "{{op}}",
+            "Processes that were killed to let go of a volume",
+            "short",
+            r#"sum by (instance) (increase(holdfast_node_children_killed_total{instance=~"$instance"}[1h]))"#,
+            "{{instance}}",
+        ),
+        bad(
+            "Agents that don't confine what reads",
+            r#"count(holdfast_node_confined{instance=~"$instance"} == 0) or vector(0)"#,
         ),
     ],
 };

@@ -94,6 +94,13 @@ pub(crate) fn load(places: &Places, index: usize, archive: &Path) -> anyhow::Res
         .map(drop)
 }
 
+/// Kills a container's first process.
+pub(crate) fn kill(places: &Places, index: usize, id: &str) -> anyhow::Result<()> {
+    let socket = socket(places, index);
+    let words = ["ctr", "-a", &socket, "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", id];
+    run(&mut command(&words), None).map(drop)
+}
+
 /// Ends all containers of a node.
 pub(crate) fn end_containers(places: &Places, index: usize) {
     let socket = socket(places, index);

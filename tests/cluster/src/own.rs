@@ -137,6 +137,11 @@ impl Own {
         node::kubelet(&self.places, index)
     }
 
+    /// Kills a container's first process as the kernel would: no signal handler runs. `id` is the API's, with its scheme.
+    pub fn kill_container(&self, index: usize, id: &str) -> anyhow::Result<()> {
+        node::kill(&self.places, index, id.rsplit('/').next().unwrap_or(id))
+    }
+
     /// Waits until the API says of a node that it is ready, or that it is not.
     pub fn until_ready(&self, index: usize, ready: bool, seconds: u64) -> anyhow::Result<()> {
         let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";

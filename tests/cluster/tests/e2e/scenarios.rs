@@ -1,7 +1,9 @@
 //! What is tested, in this order.
 
 mod backups;
+mod faults;
 mod install;
+mod monitored;
 mod refusals;
 
 use crate::stage::Stage;
@@ -39,6 +41,16 @@ pub(crate) const ALL: &[Scenario] = &[
     any("pod_security_refuses_agents_elsewhere", refusals::pod_security),
     always("coordinator_and_agents_run", install::running),
     always("the_repository_is_opened", install::repository),
-    nodes("pods_volumes_are_backed_up_and_restored", backups::round_trip),
     nodes("backups_run_on_schedule", backups::on_schedule),
+    nodes("pods_volumes_are_backed_up_and_restored", backups::round_trip),
+    nodes("claims_without_protection_are_named", backups::coverage),
+    nodes("volumes_are_read_by_confined_processes", faults::readers_are_confined),
+    nodes("a_pod_is_deleted_in_the_middle_of_its_backup", faults::deletion_does_not_wait),
+    nodes("the_agent_is_killed_in_the_middle", faults::agent_killed),
+    nodes("the_leader_is_killed_in_the_middle", faults::leader_killed),
+    nodes("the_kubelet_is_killed_in_the_middle", faults::kubelet_killed),
+    nodes("the_node_is_cut_off_in_the_middle", faults::node_cut_off),
+    nodes("every_panel_has_something_to_show", monitored::panels),
+    nodes("a_hostile_pod_swaps_folders_for_links", faults::swapped_for_links),
+    nodes("host_path_volumes_are_backed_up_where_agents_have_them", backups::host_path),
 ];

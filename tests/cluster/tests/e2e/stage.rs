@@ -11,7 +11,7 @@ use image::oci::{Settings, archive};
 use crate::{say, skipped};
 
 /// The image that the manifests name.
-const IMAGE: &str = "holdfast.dev/holdfast:0.1.0";
+pub(crate) const IMAGE: &str = "holdfast.dev/holdfast:0.1.0";
 /// The S3 server that the overlay `dev` names.
 const STORE_IMAGE: &str = "docker.io/versity/versitygw:v1.8.0";
 /// Holdfast's own namespace.

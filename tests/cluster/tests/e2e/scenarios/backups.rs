@@ -1,40 +1,39 @@
 //! Backups of pods' volumes, and restores: every byte and attribute is compared.
 
+use std::path::Path;
+
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
 use crate::apps::{self, Claim, IDLE, Kind};
-use crate::stage::Stage;
+use crate::stage::{IMAGE, SYSTEM, Stage};
 use crate::tree;
 
-/// Runs a Backup of everything that `spec` says, and waits for its end, which must be good.
-pub(crate) fn backup(stage: &Stage, namespace: &str, name: &str, spec: &Value) -> anyhow::Result<Value> {
+/// Asks for a backup of one claim, by an object of its name.
+pub(crate) fn begin(stage: &Stage, claim: &Claim, name: &str) -> anyhow::Result<()> {
     stage.access.apply_json(&[json!({"apiVersion": "holdfast.dev/v1alpha1", "kind": "Backup",
-        "metadata": {"name": name, "namespace": namespace}, "spec": spec})])?;
-    ended(stage, "backups.holdfast.dev", namespace, name)
+        "metadata": {"name": name, "namespace": claim.namespace}, "spec": {"claim": claim.name}})])
 }
 
-/// Restores, and waits for the end, which must be good.
-pub(crate) fn restore(stage: &Stage, namespace: &str, name: &str, spec: &Value) -> anyhow::Result<Value> {
-    stage.access.apply_json(&[json!({"apiVersion": "holdfast.dev/v1alpha1", "kind": "Restore",
-        "metadata": {"name": name, "namespace": namespace}, "spec": spec})])?;
-    ended(stage, "restores.holdfast.dev", namespace, name)
-}
-
-fn ended(stage: &Stage, kind: &str, namespace: &str, name: &str) -> anyhow::Result<Value> {
+/// Waits for the end of a Backup, which must be good. Gives the snapshot's id.
+pub(crate) fn ended(stage: &Stage, claim: &Claim, name: &str, seconds: u64) -> anyhow::Result<String> {
     let over = |o: &Value| {
-        o["status"]["phase"]
-            .as_str()
-            .is_some_and(|p| ["Done", "Partial", "Failed", "Cancelled", "Refused"].contains(&p))
+        let phase = o["status"]["phase"].as_str();
+        phase.is_some_and(|p| ["Done", "Partial", "Failed", "Cancelled", "Refused"].contains(&p))
     };
-    let object = stage.access.until(
-        &format!("{kind} {namespace}/{name} ends"),
-        120,
-        &[kind, "-n", namespace, name],
-        over,
-    )?;
-    ensure!(object["status"]["phase"] == "Done", "{kind} {namespace}/{name} ended: {}", object["status"]);
-    Ok(object)
+    let what = format!("Backup {}/{name} ends", claim.namespace);
+    let words = ["backups.holdfast.dev", "-n", &claim.namespace, name];
+    let status = stage.access.until(&what, seconds, &words, over)?["status"].clone();
+    ensure!(status["phase"] == "Done", "Backup {}/{name}: {status}", claim.namespace);
+    let id = status["volumes"][0]["snapshot"].as_str().map(str::to_owned);
+    id.with_context(|| format!("Backup {}/{name} names no snapshot: {status}", claim.namespace))
+}
+
+/// Waits until a Backup's volume is being read.
+pub(crate) fn runs(stage: &Stage, claim: &Claim, name: &str) -> anyhow::Result<()> {
+    let reads = |o: &Value| o["status"]["volumes"][0]["state"] == "running";
+    let words = ["backups.holdfast.dev", "-n", &claim.namespace, name];
+    stage.access.until(&format!("Backup {name} runs"), 60, &words, reads).map(drop)
 }
 
 /// The newest Snapshot object of a claim; waits until one is there that `is_new`.
@@ -54,42 +53,98 @@ pub(crate) fn snapshot(
     of(&list).context(what)
 }
 
-/// Volumes of both kinds on both nodes: backed up on demand, changed, and restored into other claims.
+/// Restores a snapshot with the bucket and its key alone, as after the loss of everything else, and reads what came.
+pub(crate) fn restored(stage: &Stage, id: &str) -> anyhow::Result<tree::Tree> {
+    let (name, path) = (format!("restore-{}", &id[..12]), format!("/srv/restored-{}", &id[..12]));
+    let out = stage.own()?.folder(1, &path)?;
+    std::fs::create_dir_all(&out)?;
+    let target = "/out";
+    let args = [
+        "restore",
+        "--repo",
+        "s3://holdfast/dev",
+        "--domain",
+        "dev",
+        "--key-file",
+        "/secret/key",
+        id,
+        target,
+    ];
+    stage.access.apply_json(&[json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": SYSTEM},
+        "spec": {
+            "restartPolicy": "Never", "automountServiceAccountToken": false, "nodeSelector": {"kubernetes.io/hostname": "node1"},
+            "securityContext": {"runAsUser": 0, "runAsGroup": 0},
+            "containers": [{"name": "restore", "image": IMAGE, "args": args,
+                "envFrom": [{"secretRef": {"name": "holdfast-dev"}}],
+                "volumeMounts": [{"name": "out", "mountPath": target}, {"name": "secret", "mountPath": "/secret"}]}],
+            "volumes": [{"name": "out", "hostPath": {"path": path}}, {"name": "secret", "secret": {"secretName": "holdfast-dev"}}],
+        }})])?;
+    let over = |o: &Value| matches!(o["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    let pod = stage.access.until("the restore ends", 120, &["pod", "-n", SYSTEM, &name], over)?;
+    let said = stage.access.kubectl(&["logs", "-n", SYSTEM, &name])?;
+    ensure!(pod["status"]["phase"] == "Succeeded", "restore of {id}: {said}");
+    stage.access.kubectl(&["delete", "pod", "-n", SYSTEM, &name, "--grace-period=0", "--force"])?;
+    tree::read(&out)
+}
+
+/// Lets agents see a folder of their nodes, as an overlay would; waits until they are back.
+fn mount_folder(stage: &Stage, path: &str) -> anyhow::Result<()> {
+    let patch = json!({"spec": {"template": {"spec": {
+        "containers": [{"name": "agent", "env": [{"name": "HOLDFAST_HOST_PATHS", "value": path}], "volumeMounts": [
+            {"name": "volumes", "mountPath": path, "readOnly": true, "mountPropagation": "HostToContainer"}]}],
+        "volumes": [{"name": "volumes", "hostPath": {"path": path, "type": "DirectoryOrCreate"}}],
+    }}}});
+    stage.access.kubectl(&["patch", "-n", SYSTEM, "ds", "holdfast-agent", "-p", &patch.to_string()])?;
+    stage
+        .access
+        .kubectl(&["rollout", "status", "-n", SYSTEM, "ds/holdfast-agent", "--timeout=180s"])
+        .map(drop)
+}
+
+fn planted(folder: &Path, seed: u8) -> anyhow::Result<tree::Tree> {
+    tree::plant(folder, seed)?;
+    tree::read(folder)
+}
+
+/// Claims of both nodes, backed up on demand, changed, and restored as they were.
 pub(crate) fn round_trip(stage: &Stage) -> anyhow::Result<()> {
     apps::namespace(stage, "shop")?;
-    let first = apps::claim(stage, "shop/orders", 1, Kind::Local)?;
-    let second = apps::claim(stage, "shop/images", 2, Kind::HostPath)?;
-    for (seed, claim) in [&first, &second].into_iter().enumerate() {
-        tree::plant(&claim.folder, u8::try_from(seed)?)?;
+    let claims = [
+        apps::claim(stage, "shop/orders", 1, Kind::Local)?,
+        apps::claim(stage, "shop/images", 2, Kind::Local)?,
+    ];
+    let mut expected = Vec::new();
+    for (seed, claim) in (0..).zip(&claims) {
+        tree::plant(&claim.folder, seed)?;
         apps::pod(stage, claim, IDLE)?;
+        stage.access.sh(&format!("shop/{}", claim.name), "echo by the pod > /data/from-the-pod; sync")?;
+        expected.push(tree::read(&claim.folder)?);
+        begin(stage, claim, &claim.name)?;
     }
-    stage.access.sh("shop/orders", "echo written by the pod > /data/from-the-pod; sync")?;
-    let expected = [tree::read(&first.folder)?, tree::read(&second.folder)?];
-    let done = backup(stage, "shop", "all", &json!({"claim": "orders"}))?;
-    ensure!(done["status"]["done"] == 1, "one volume: {}", done["status"]);
-    backup(stage, "shop", "images", &json!({"claim": "images"}))?;
-    let snapshots = [snapshot(stage, &first, |_| true)?, snapshot(stage, &second, |_| true)?];
-    for snapshot in &snapshots {
-        ensure!(snapshot["spec"]["problems"] == 0, "problems: {}", snapshot["spec"]);
-    }
-    stage.access.sh("shop/orders", "rm -r /data/deep; echo changed > /data/large")?;
-
-    for (claim, snapshot, tree) in
-        [(&first, &snapshots[0], &expected[0]), (&second, &snapshots[1], &expected[1])]
-    {
-        let name = format!("{}-again", claim.name);
-        let target = apps::claim(stage, &format!("shop/{name}"), claim.node, Kind::Local)?;
-        restore(
-            stage,
-            "shop",
-            &name,
-            &json!({
-                "snapshot": {"name": snapshot["metadata"]["name"]}, "target": {"claim": name},
-            }),
-        )?;
-        tree::same(&format!("{name} holds what {} held", claim.name), tree, &tree::read(&target.folder)?)?;
+    for (claim, expected) in claims.iter().zip(&expected) {
+        let id = ended(stage, claim, &claim.name, 120)?;
+        let object = snapshot(stage, claim, |s| s["spec"]["id"] == id.as_str())?;
+        ensure!(
+            object["spec"]["problems"] == 0 && object["spec"]["namespace"]["name"] == "shop",
+            "{}",
+            object["spec"]
+        );
+        stage.access.sh(&format!("shop/{}", claim.name), "rm -r /data/deep; echo changed > /data/large")?;
+        tree::same(&format!("what {} held", claim.name), expected, &restored(stage, &id)?)?;
     }
     Ok(())
+}
+
+/// A hostPath volume, which kubelet mounts nowhere: read where agents have its folder mounted.
+pub(crate) fn host_path(stage: &Stage) -> anyhow::Result<()> {
+    apps::namespace(stage, "paths")?;
+    let claim = apps::claim(stage, "paths/data", 2, Kind::HostPath)?;
+    let expected = planted(&claim.folder, 7)?;
+    apps::pod(stage, &claim, IDLE)?;
+    mount_folder(stage, "/srv/volumes")?;
+    begin(stage, &claim, "data")?;
+    let id = ended(stage, &claim, "data", 120)?;
+    tree::same("the hostPath volume", &expected, &restored(stage, &id)?)
 }
 
 /// A policy with a short objective backs up by itself, and again after a change.
@@ -106,5 +161,36 @@ pub(crate) fn on_schedule(stage: &Stage) -> anyhow::Result<()> {
         "the log grew: {}",
         second["spec"]
     );
-    stage.access.kubectl(&["delete", "backuppolicies.holdfast.dev", "often"]).map(drop)
+    stage.access.kubectl(&["delete", "backuppolicies.holdfast.dev", "often"])?;
+    stage
+        .access
+        .kubectl(&["delete", "pod", "-n", "clockwork", "log", "--grace-period=0", "--force"])
+        .map(drop)
+}
+
+/// What is not backed up is named with the reason: left out, not mounted, a device.
+pub(crate) fn coverage(stage: &Stage) -> anyhow::Result<()> {
+    apps::namespace(stage, "coverage")?;
+    let claim = |name: &str| apps::claim(stage, &format!("coverage/{name}"), 1, Kind::Local);
+    let (left_out, mounted) = (claim("left-out")?, claim("mounted")?);
+    claim("unmounted")?;
+    let label = ["label", "pvc", "-n", "coverage", "left-out", "velero.io/exclude-from-backup=true"];
+    stage.access.kubectl(&label)?;
+    apps::pod(stage, &left_out, IDLE)?;
+    apps::pod(stage, &mounted, IDLE)?;
+    begin(stage, &mounted, "mounted")?;
+    ended(stage, &mounted, "mounted", 120)?;
+    let named = |policy: &Value, name: &str| {
+        let all = policy["status"]["unprotectedClaims"].as_array().cloned().unwrap_or_default();
+        all.iter().any(|c| c["namespace"] == "coverage" && c["name"] == name)
+    };
+    let so = |policy: &Value| {
+        named(policy, "unmounted") && !named(policy, "mounted") && !named(policy, "left-out")
+    };
+    let words = ["backuppolicies.holdfast.dev", "everything"];
+    stage.access.until("the policy names the claim that no pod mounts, and no other", 60, &words, so)?;
+    let words =
+        ["events", "-n", "coverage", "--field-selector=reason=Unprotected,involvedObject.name=unmounted"];
+    let said = |list: &Value| list["items"].as_array().is_some_and(|l| !l.is_empty());
+    stage.access.until("an event tells who looks at the claim", 60, &words, said).map(drop)
 }
