@@ -6,8 +6,10 @@
 
 mod backups;
 mod mirror;
+mod movers;
 mod policies;
 mod repositories;
+mod restores;
 mod secrets;
 mod write;
 
@@ -65,6 +67,7 @@ pub struct Control {
     writer: Writer,
     repositories: Repositories,
     mirror: mirror::Mirror,
+    restores: restores::Restores,
     /// Which node read which volume in the last round.
     before: HashMap<String, String>,
     /// How the claims stood in the last round; `None` before the first.
@@ -88,6 +91,7 @@ impl Control {
             writer: Writer::new(recorder, tools.env.clone(), tools.metrics.clone()),
             repositories: Repositories::new(wake.clone()),
             mirror: mirror::Mirror::default(),
+            restores: restores::Restores::default(),
             before: HashMap::new(),
             stood: None,
             started: None,
@@ -137,6 +141,7 @@ impl Control {
         policies::tell(&self.tools, (&decision, &facts), &mut self.writer).await;
         self.note_claims(&decision).await;
         backups::look(&self.tools, (&decision, &facts), &mut self.writer).await;
+        self.restores.look(&self.tools, &facts, &mut self.writer).await;
         self.mirror.look(&self.tools, &facts, &mut self.writer).await;
         self.tools.metrics.note_round(&decision, (self.tools.env.now().0 - begun.0).max(0));
         Some(decision)
@@ -167,7 +172,8 @@ impl Control {
     fn apply(&self, decision: &Decision) {
         let port = &self.tools.port;
         // Before the plans: an agent that hears of a domain may have it.
-        self.tools.domains.set(crate::run::domains_of(&decision.plans));
+        let plans = decision.plans.iter().chain(self.restores.plans());
+        self.tools.domains.set(crate::run::domains_of(plans));
         for (domain, schedules) in &decision.schedules {
             let Ok(domain) = domain.parse() else { continue };
             if let Err(e) = port.set_schedules(&domain, schedules.clone()) {

@@ -215,6 +215,3 @@ fn judge(world: &World, holder: &Holder) -> std::result::Result<String, &'static
 
 /// What movers that we made are labelled with.
 pub const MOVER_LABEL: (&str, &str) = ("app.kubernetes.io/component", "mover");
-
-#[cfg(test)]
-mod tests;

@@ -191,6 +191,3 @@ impl Candidate {
         lease.spec.as_ref().is_some_and(|s| s.holder_identity.as_deref() == Some(&self.me))
     }
 }
-
-#[cfg(test)]
-mod tests;

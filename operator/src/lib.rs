@@ -18,6 +18,9 @@ pub mod standby;
 mod tls;
 pub mod world;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::{Config, ConfigLayer};
 pub use run::{run, run_with};
 

@@ -48,6 +48,8 @@ pub const BACKUP_VOLUMES_MAX: usize = 1000;
 pub const CLAIMS_LABELLED_MAX: usize = 1000;
 /// Objects of Snapshots made or removed in one round, of all repositories together.
 pub const MIRROR_A_ROUND_MAX: usize = 200;
+/// A Restore whose mover can not begin within this has failed.
+pub const MOVER_WAIT_SECONDS: i64 = 900;
 /// How often nodes show that they are there.
 pub const PULSE_SECONDS: u32 = 10;
 /// A store that does not answer within this is looked at again later: others don't wait for it in any case.

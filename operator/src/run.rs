@@ -11,6 +11,7 @@ use coordinator::domains::RepositoryOpener;
 use coordinator::gate::Identify;
 use kube::Client;
 use prometheus_client::registry::Registry;
+use proto::v1::NodePlan;
 use repository::env::Env;
 use repository::ids::hex;
 use service::tls::ServerFiles;
@@ -164,7 +165,9 @@ fn coordinator_settings(config: &Config, files: ServerFiles) -> anyhow::Result<c
 }
 
 /// The domains that each agent has in its plan.
-pub(crate) fn domains_of(plans: &BTreeMap<String, proto::v1::NodePlan>) -> BTreeMap<String, Vec<String>> {
-    let of = |plan: &proto::v1::NodePlan| plan.repositories.iter().map(|r| r.domain.clone()).collect();
-    plans.iter().map(|(node, plan)| (node.clone(), of(plan))).collect()
+pub(crate) fn domains_of<'a>(
+    plans: impl Iterator<Item = (&'a String, &'a NodePlan)>,
+) -> BTreeMap<String, Vec<String>> {
+    let of = |plan: &NodePlan| plan.repositories.iter().map(|r| r.domain.clone()).collect();
+    plans.map(|(node, plan)| (node.clone(), of(plan))).collect()
 }

@@ -267,6 +267,3 @@ async fn publish(client: &Client, namespace: &str, ca: &str) -> anyhow::Result<(
     }
     anyhow::bail!("{}: it changes all the time", what())
 }
-
-#[cfg(test)]
-mod tests;

@@ -210,6 +210,3 @@ fn differences(
     }
     (wanted, surplus)
 }
-
-#[cfg(test)]
-mod tests;

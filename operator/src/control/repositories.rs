@@ -16,9 +16,9 @@ use repository::env::{Env, Timestamp};
 use repository::ids::DomainName;
 use repository::ops::domains;
 use repository::ops::init::{InitOptions, init};
-use repository::store::Counts;
+use repository::store::StoreOptions;
 use repository::{Error, ErrorKind};
-use service::repo::Probe;
+use service::repo::{KeyFrom, read_client_settings};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -360,16 +360,16 @@ impl Look {
     /// Sees that the repository and its domain are there, and makes them if wanted.
     async fn find(&self, files: &Files, env: &Env) -> Result<(), Error> {
         let spec = &self.object.spec;
-        let settings = service::repo::Settings {
-            url: spec.url.clone(),
-            domain: self.domain.clone(),
-            key: service::repo::KeyFrom::KeyFile(files.key.clone()),
-            cache_dir: None,
-            cpu_threads: 0,
+        let credentials = vec![KeyFrom::KeyFile(files.key.clone()).read()?];
+        let client =
+            files.credentials.as_deref().map(|path| read_client_settings(path, &spec.url)).transpose()?;
+        let options = StoreOptions {
+            own_credentials: client.is_some(),
+            client: client.unwrap_or_default(),
+            create: spec.create,
+            ..StoreOptions::default()
         };
-        let credentials = vec![settings.key.read()?];
-        let counts = Arc::new(Counts::default());
-        let store = settings.open_store(files.credentials.as_deref(), counts, Probe::Skip, env).await?;
+        let store = repository::store::open(&spec.url, &options, env).await?;
         let there = domains::list(&*store).await?;
         if there.contains(&self.domain) {
             return Ok(());

@@ -128,6 +128,38 @@ impl Writer {
             && self.done("create an object", api.create(&PostParams::default(), object)).await.is_some()
     }
 
+    /// Creates an object, or says why not. One that is there already is no failure.
+    pub(crate) async fn try_create<K>(&mut self, api: &Api<K>, object: &K) -> Result<(), String>
+    where
+        K: Resource + Clone + Debug + DeserializeOwned + Serialize + Sync,
+    {
+        let params = PostParams::default();
+        let made =
+            tokio::time::timeout(Duration::from_secs(REQUEST_SECONDS), api.create(&params, object)).await;
+        match made {
+            Ok(Ok(_)) => {
+                self.metrics.note_write(Wrote::Done);
+                Ok(())
+            }
+            Ok(Err(kube::Error::Api(status))) if status.reason == "AlreadyExists" => Ok(()),
+            Ok(Err(kube::Error::Api(status))) => {
+                self.metrics.note_write(Wrote::Failed);
+                Err(status.message)
+            }
+            Ok(Err(e)) => Err(crate::chain(&e)),
+            Err(_) => Err("it did not answer".to_owned()),
+        }
+    }
+
+    /// Deletes the object of this name, which is of our own making.
+    pub(crate) async fn delete_named<K>(&mut self, api: &Api<K>, name: &str) -> bool
+    where
+        K: Resource + Clone + Debug + DeserializeOwned,
+    {
+        let params = DeleteParams::default();
+        self.may() && self.done("delete an object", api.delete(name, &params)).await.is_some()
+    }
+
     /// Deletes this very object, not one of the same name that came after it.
     pub(crate) async fn delete<K>(&mut self, api: &Api<K>, object: &K) -> bool
     where

@@ -129,13 +129,15 @@ pub struct NewClaim {
 /// What to do with what is there.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Existing {
-    /// Refuse a target that is not empty (but for `lost+found`).
+    /// Refuse a target that is not empty.
     #[default]
     Fail,
-    /// Replace what is in the way, leave the rest.
+    /// Keep files that are there.
+    Skip,
+    /// Replace files that are in the way. What is not in the snapshot stays.
     Overwrite,
-    /// Make it exactly as it was: what is not in the snapshot is deleted.
-    Exact,
+    /// The same, but for files of equal size and time.
+    IfChanged,
 }
 
 /// What became of a Restore.

@@ -61,6 +61,8 @@ pub struct Pod {
     pub controller: Option<String>,
     /// Its service account.
     pub service_account: String,
+    /// Why it does not run yet, as far as Kubernetes says it.
+    pub waits_for: String,
 }
 
 /// Where a pod is in its life.
@@ -141,6 +143,8 @@ pub struct Volume {
     pub claim_uid: Option<String>,
     /// The only hosts that it can be on, by their label `kubernetes.io/hostname`; empty: any.
     pub hosts: Vec<String>,
+    /// Somebody asked for its end.
+    pub deleting: bool,
     /// Its labels.
     pub labels: Labels,
     /// The object, as snapshots keep it; empty if it is too large.

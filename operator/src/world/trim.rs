@@ -37,6 +37,10 @@ impl Trim for Pod {
     fn trim(from: core::Pod) -> Self {
         let (spec, status) = (from.spec.unwrap_or_default(), from.status.unwrap_or_default());
         let name = from.metadata.name.unwrap_or_default();
+        let waits_for = match status.phase.as_deref() {
+            Some("Pending") => waits_for(&status),
+            _ => String::new(),
+        };
         let owners = from.metadata.owner_references.unwrap_or_default();
         let controller = owners.iter().find(|o| o.controller == Some(true));
         let annotations = from.metadata.annotations.unwrap_or_default();
@@ -54,8 +58,22 @@ impl Trim for Pod {
             volumes: spec.volumes.into_iter().flatten().filter_map(|v| pod_volume(&name, v)).collect(),
             controller: controller.map(|o| format!("{}/{}", o.kind, o.name)),
             service_account: spec.service_account_name.unwrap_or_default(),
+            waits_for,
         }
     }
+}
+
+/// Why a pod does not run yet: it has no node, or a container can't be started.
+fn waits_for(status: &core::PodStatus) -> String {
+    let unscheduled =
+        status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False");
+    let waiting = status.container_statuses.iter().flatten().find_map(|c| c.state.as_ref()?.waiting.as_ref());
+    let said = match (unscheduled, waiting) {
+        (Some(condition), _) => condition.message.clone(),
+        (None, Some(waiting)) => waiting.message.clone().or_else(|| waiting.reason.clone()),
+        (None, None) => None,
+    };
+    said.unwrap_or_default().chars().take(300).collect()
 }
 
 fn kept(all: Labels, keep: impl Fn(&str) -> bool) -> Labels {
@@ -121,6 +139,7 @@ impl Trim for Volume {
         let expressions = terms.iter().flat_map(|t| t.match_expressions.iter().flatten());
         let hosts = expressions.filter(|e| e.key == "kubernetes.io/hostname" && e.operator == "In");
         Self {
+            deleting: from.metadata.deletion_timestamp.is_some(),
             hosts: hosts.flat_map(|e| e.values.iter().flatten().cloned()).collect(),
             claim_uid: spec.claim_ref.as_ref().and_then(|c| c.uid.clone()),
             source: source(spec, annotations.get("pv.kubernetes.io/migrated-to")),

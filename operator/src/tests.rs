@@ -1,0 +1,12 @@
+//! The operator against an API server that lives in this process, and a coordinator that notes what it is told.
+
+mod api;
+mod control;
+mod following;
+mod identity;
+mod leading;
+mod objects;
+mod port;
+
+pub(crate) use api::FakeApi;
+pub(crate) use port::FakePort;
