@@ -68,6 +68,7 @@ pub struct Control {
     repositories: Repositories,
     mirror: mirror::Mirror,
     restores: restores::Restores,
+    begun: backups::Begun,
     /// Which node read which volume in the last round.
     before: HashMap<String, String>,
     /// How the claims stood in the last round; `None` before the first.
@@ -92,6 +93,7 @@ impl Control {
             repositories: Repositories::new(wake.clone()),
             mirror: mirror::Mirror::default(),
             restores: restores::Restores::default(),
+            begun: backups::Begun::new(),
             before: HashMap::new(),
             stood: None,
             started: None,
@@ -140,7 +142,7 @@ impl Control {
         self.repositories.tell(&self.tools, &mut self.writer).await;
         policies::tell(&self.tools, (&decision, &facts), &mut self.writer).await;
         self.note_claims(&decision).await;
-        backups::look(&self.tools, (&decision, &facts), &mut self.writer).await;
+        backups::look(&self.tools, (&decision, &facts), &mut self.begun, &mut self.writer).await;
         self.restores.look(&self.tools, &facts, &mut self.writer).await;
         self.mirror.look(&self.tools, &facts, &mut self.writer).await;
         self.tools.metrics.note_round(&decision, (self.tools.env.now().0 - begun.0).max(0));

@@ -350,3 +350,6 @@ pub fn origin(world: &World, cluster: &str, key: &Key) -> Option<Origin> {
 pub(crate) fn seen(sighting: &Sighting) -> Seen {
     Seen::try_from(sighting.seen).unwrap_or(Seen::Unspecified)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@ mod identity;
 mod leading;
 mod objects;
 mod port;
+mod restores;
+mod stage;
 
 pub(crate) use api::FakeApi;
 pub(crate) use port::FakePort;

@@ -5,6 +5,7 @@
 //! 2. Its snapshots begin after it was asked for: a run that was under way already is waited for, not taken.
 //! 3. Its status is written before a run is asked for and after: who takes over goes on from there.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use coordinator::jobs::{Record, State};
@@ -19,10 +20,19 @@ use crate::limits::{BACKUP_VOLUMES_MAX, BACKUP_WAIT_SECONDS};
 use crate::resources::{Backup, BackupStatus, BackupVolume, Conditions as _, Standing};
 use crate::world::Key;
 
+/// Runs that were begun, by the Backup's uid and the volume: also before their status could be written, and is heard of.
+pub(super) type Begun = HashMap<(String, String), JobId>;
+
 /// Does what the Backups want.
-pub(super) async fn look(tools: &Tools, (decision, facts): (&Decision, &Facts), writer: &mut Writer) {
+pub(super) async fn look(
+    tools: &Tools,
+    (decision, facts): (&Decision, &Facts),
+    begun: &mut Begun,
+    writer: &mut Writer,
+) {
     let all: Vec<(Key, Arc<Backup>)> =
         tools.watched.read().backups.iter().map(|(k, b)| (k.clone(), b.clone())).collect();
+    begun.retain(|(uid, _), _| all.iter().any(|(_, b)| b.uid().as_deref() == Some(uid)));
     for (key, object) in all {
         if object.metadata.deletion_timestamp.is_some() {
             continue;
@@ -37,10 +47,23 @@ pub(super) async fn look(tools: &Tools, (decision, facts): (&Decision, &Facts), 
         }
         let work = Work { tools, decision, facts, key: &key, object: &object };
         let old = object.status.clone().unwrap_or_default();
+        let uid = object.uid().unwrap_or_default();
+        let mut known = old.clone();
+        for volume in known.volumes.iter_mut().filter(|v| v.run.is_none()) {
+            let run = begun.get(&(uid.clone(), volume.volume.clone()));
+            volume.run = run.map(ToString::to_string);
+        }
         let status = match old.volumes.is_empty() {
-            true => work.accept(old.clone(), writer),
-            false => work.step(old.clone(), writer).await,
+            true => work.accept(known, writer),
+            false => work.step(known, writer).await,
         };
+        for volume in &status.volumes {
+            let at = (uid.clone(), volume.volume.clone());
+            match volume.run.as_deref().and_then(run_id) {
+                Some(run) => begun.insert(at, run),
+                None => begun.remove(&at),
+            };
+        }
         if status == old {
             continue;
         }

@@ -4,16 +4,20 @@
 //! gets a twin: another persistent volume on the same data, bound to a claim of ours for as long as the restore takes. The claim itself is not
 //! touched; nothing that happens to the twin can delete its data (`Retain`).
 
+use std::collections::HashSet;
+
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use kube::Api;
 use serde_json::{Value, json};
 
+use super::{Tools, Writer, write};
 use crate::config::Config;
 use crate::identify::{AUDIENCE, MOVER, MOVER_LABEL};
 use crate::tls::{CONFIG_MAP, SERVICE};
-use crate::world::{Claim, Volume};
+use crate::world::{Claim, Key, Labels, Volume};
 
 /// Says which Restore an object is for, by its uid.
-pub(super) const RESTORE_LABEL: &str = "holdfast.dev/restore-uid";
+const RESTORE_LABEL: &str = "holdfast.dev/restore-uid";
 /// Where a mover has its volume.
 pub(super) const VOLUME_PATH: &str = "/volume";
 
@@ -103,4 +107,32 @@ pub(super) fn pod(config: &Config, restore_uid: &str) -> Result<Pod, String> {
         },
     });
     serde_json::from_value(object).map_err(|e| format!("the mover: {e}"))
+}
+
+/// Takes away what Restores made that are over.
+pub(super) async fn sweep(tools: &Tools, active: &HashSet<String>, writer: &mut Writer) {
+    let own = &tools.config.namespace;
+    let over = |labels: &Labels| labels.get(RESTORE_LABEL).is_some_and(|uid| !active.contains(uid));
+    let (pods, claims, volumes) = {
+        let world = tools.watched.read();
+        let pods = world.pods.iter().filter(|(k, p)| k.namespace == *own && !p.deleting && over(&p.labels));
+        let claims =
+            world.claims.iter().filter(|(k, c)| k.namespace == *own && !c.deleting && over(&c.labels));
+        let volumes = world.volumes.iter().filter(|(_, v)| !v.deleting && over(&v.labels));
+        let names = |k: &Key| k.name.clone();
+        (
+            pods.map(|(k, _)| names(k)).collect::<Vec<_>>(),
+            claims.map(|(k, _)| names(k)).collect::<Vec<_>>(),
+            volumes.map(|(k, _)| names(k)).collect::<Vec<_>>(),
+        )
+    };
+    for name in pods {
+        writer.delete_named(&write::namespaced::<Pod>(&tools.client, own), &name).await;
+    }
+    for name in claims {
+        writer.delete_named(&write::namespaced::<PersistentVolumeClaim>(&tools.client, own), &name).await;
+    }
+    for name in volumes {
+        writer.delete_named(&Api::<PersistentVolume>::all(tools.client.clone()), &name).await;
+    }
 }

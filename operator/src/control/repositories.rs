@@ -421,7 +421,8 @@ fn settings(
         name: domain.to_owned(),
         key_file: Some(files.key),
         credentials_file: files.credentials,
-        retention: spec.retention.as_ref().map(retention).transpose()?.map(|r| vec![r]),
+        // Without any, everything is kept: what nobody asked to be forgotten is not.
+        retention: Some(spec.retention.as_ref().map(retention).transpose()?.into_iter().collect()),
         maintenance: Some(maintenance(spec)?),
         ..DomainLayer::default()
     };

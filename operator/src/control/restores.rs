@@ -6,32 +6,34 @@
 //! 3. All that a Restore made is taken away when it has ended, or is gone; the claim and its data stay. Its end is told after its mover
 //!    is gone: who waits for it may mount the claim.
 
+mod judge;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use coordinator::nodes::NodeState;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod as PodObject};
+use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::{Api, ResourceExt as _};
 use proto::job::{JobId, RestoreSpec as Job};
 use proto::v1::{NodePlan, NodeVolume, Seen, VolumePlace, volume_place};
 use repository::ids::{DomainName, Sid};
 use repository::ops::restore::Existing as EngineExisting;
-use repository::ops::snapshots::Snapshot as Stored;
 
-use super::movers::{self, RESTORE_LABEL, VOLUME_PATH};
+use super::movers::{self, VOLUME_PATH};
 use super::write::{self, Told};
 use super::{Tools, Writer};
 use crate::decide::{Facts, seen};
-use crate::identity;
 use crate::limits::MOVER_WAIT_SECONDS;
 use crate::resources::{Conditions as _, Existing, Restore, RestoreStatus, Standing};
-use crate::world::{Claim, ClaimPhase, Key, Pod, PodPhase, Volume, VolumeOfPod, World};
+use crate::world::{Key, Pod, PodPhase};
 
 /// What Restores have under way.
 #[derive(Debug, Default)]
 pub(super) struct Restores {
     /// The plan of each mover, by its pod's uid.
     plans: BTreeMap<String, NodePlan>,
+    /// Runs that were begun, by the Restore's uid: also before their status could be written, and is heard of.
+    begun: HashMap<String, JobId>,
 }
 
 /// Why something is refused, or not done yet: a word for programs, and words for people.
@@ -50,6 +52,8 @@ impl Restores {
         let movers: HashMap<String, NodeState> =
             tools.port.nodes().into_iter().filter(|n| n.mover).map(|n| (n.name.clone(), n)).collect();
         let mut active = HashSet::new();
+        let mut begun = std::mem::take(&mut self.begun);
+        begun.retain(|uid, _| all.iter().any(|(_, r)| r.uid().as_deref() == Some(uid)));
         let mut plans = BTreeMap::new();
         for (key, object) in all {
             let old = object.status.clone().unwrap_or_default();
@@ -61,10 +65,13 @@ impl Restores {
                 Work { tools, facts, key: &key, object: &object, uid: &uid, movers: &movers, over: false };
             let status = match old.phase {
                 None => work.accept(old.clone(), writer).await,
-                Some(_) => work.step(old.clone(), (writer, &mut plans)).await,
+                Some(_) => work.step(known_run(&old, begun.get(&uid)), (writer, &mut plans)).await,
             };
             if !work.over {
                 active.insert(uid.clone());
+            }
+            if let Some(run) = status.run.as_deref().and_then(|r| r.parse().ok()) {
+                begun.insert(uid.clone(), run);
             }
             if status == old {
                 continue;
@@ -81,37 +88,8 @@ impl Restores {
         for gone in self.plans.keys().filter(|uid| !plans.contains_key(*uid)) {
             tools.port.remove_node(gone);
         }
-        self.plans = plans;
-        sweep(tools, &active, writer).await;
-    }
-}
-
-/// Takes away what Restores made that are over.
-async fn sweep(tools: &Tools, active: &HashSet<String>, writer: &mut Writer) {
-    let own = &tools.config.namespace;
-    let over =
-        |labels: &crate::world::Labels| labels.get(RESTORE_LABEL).is_some_and(|uid| !active.contains(uid));
-    let (pods, claims, volumes) = {
-        let world = tools.watched.read();
-        let pods = world.pods.iter().filter(|(k, p)| k.namespace == *own && !p.deleting && over(&p.labels));
-        let claims =
-            world.claims.iter().filter(|(k, c)| k.namespace == *own && !c.deleting && over(&c.labels));
-        let volumes = world.volumes.iter().filter(|(_, v)| !v.deleting && over(&v.labels));
-        let names = |k: &Key| k.name.clone();
-        (
-            pods.map(|(k, _)| names(k)).collect::<Vec<_>>(),
-            claims.map(|(k, _)| names(k)).collect::<Vec<_>>(),
-            volumes.map(|(k, _)| names(k)).collect::<Vec<_>>(),
-        )
-    };
-    for name in pods {
-        writer.delete_named(&write::namespaced::<PodObject>(&tools.client, own), &name).await;
-    }
-    for name in claims {
-        writer.delete_named(&write::namespaced::<PersistentVolumeClaim>(&tools.client, own), &name).await;
-    }
-    for name in volumes {
-        writer.delete_named(&Api::<PersistentVolume>::all(tools.client.clone()), &name).await;
+        (self.plans, self.begun) = (plans, begun);
+        movers::sweep(tools, &active, writer).await;
     }
 }
 
@@ -140,130 +118,7 @@ struct Work<'a> {
     over: bool,
 }
 
-/// The claim to be filled.
-struct Target {
-    claim: Arc<Claim>,
-    volume: Arc<Volume>,
-    id: String,
-}
-
 impl Work<'_> {
-    /// Whether it may be, and what it is about.
-    async fn accept(&mut self, mut status: RestoreStatus, writer: &Writer) -> RestoreStatus {
-        let (observed, now) = (self.object.metadata.generation, writer.now());
-        status.observed_generation = observed;
-        match self.judge().await {
-            Ok((domain, snapshot, volume)) => {
-                status.phase = Some("Waiting".to_owned());
-                status.snapshot = Some(snapshot.to_string());
-                (status.domain, status.volume) = (Some(domain.to_string()), Some(volume));
-                status.conditions.put(Standing::yes("Accepted", "Allowed", ""), observed, now.clone());
-                let waits = Standing::no("Complete", "Waiting", "its mover is being made");
-                status.conditions.put(waits, observed, now);
-            }
-            Err((reason, what)) => {
-                self.over = true;
-                status.phase = Some("Refused".to_owned());
-                status.finished = Some(write::text(self.facts.now));
-                status.conditions.put(Standing::no("Accepted", reason, what), observed, now);
-            }
-        }
-        status
-    }
-
-    async fn judge(&self) -> Result<(DomainName, Sid, String), Reason> {
-        let (repository, id) = self.named()?;
-        let unknown = || {
-            let what =
-                format!("namespace {} has no snapshot {id} in Repository {repository}", self.key.namespace);
-            ("SnapshotNotFound", what)
-        };
-        let fact = self.facts.repositories.get(&repository).ok_or_else(unknown)?;
-        fact.open
-            .as_ref()
-            .map_err(|why| ("RepositoryNotReady", format!("Repository {repository}: {why}")))?;
-        let domain: DomainName = fact.domain.parse().map_err(|_| unknown())?;
-        let sid: Sid = id.parse().map_err(|_| unknown())?;
-        let stored = self.tools.port.snapshot(&domain, sid).await.map_err(|e| match e.kind() {
-            repository::ErrorKind::NotFound | repository::ErrorKind::Input => unknown(),
-            _ => ("SnapshotNotRead", e.chain()),
-        })?;
-        if !self.may_see(&stored) {
-            return Err(unknown());
-        }
-        let target = self.target()?;
-        Ok((domain, sid, target.id))
-    }
-
-    /// The repository and the id that it names.
-    fn named(&self) -> Result<(String, String), Reason> {
-        let named = &self.object.spec.snapshot;
-        if let (Some(id), Some(repository)) = (&named.id, &named.repository) {
-            return Ok((repository.clone(), id.clone()));
-        }
-        let name = named.name.clone().unwrap_or_default();
-        let world = self.tools.watched.read();
-        let object = world.snapshots.get(&Key::new(&self.key.namespace, &name));
-        let object = object.ok_or_else(|| {
-            ("SnapshotNotFound", format!("there is no Snapshot {}/{name}", self.key.namespace))
-        })?;
-        Ok((object.spec.repository.clone(), object.spec.id.clone()))
-    }
-
-    /// By cluster and uid, as the bucket says; administrators, in Holdfast's own namespace, see all.
-    fn may_see(&self, stored: &Stored) -> bool {
-        if self.key.namespace == self.tools.config.namespace {
-            return true;
-        }
-        let world = self.tools.watched.read();
-        let namespace = world.namespaces.get(&Key::cluster(&self.key.namespace));
-        let origin = stored.manifest.origin.as_ref();
-        origin.zip(namespace).is_some_and(|(origin, n)| n.may_see(&self.facts.cluster, origin))
-    }
-
-    fn target(&self) -> Result<Target, Reason> {
-        let Some(name) = &self.object.spec.target.claim else {
-            return Err((
-                "NotSupported",
-                "target.newClaim: make the claim, and name it as target.claim".to_owned(),
-            ));
-        };
-        let key = Key::new(&self.key.namespace, name);
-        let world = self.tools.watched.read();
-        let claim =
-            world.claims.get(&key).ok_or_else(|| ("ClaimNotFound", format!("there is no claim {key}")))?;
-        if claim.deleting {
-            return Err(("ClaimNotFound", format!("claim {key} is being deleted")));
-        }
-        if claim.phase != ClaimPhase::Bound {
-            return Err((
-                "ClaimNotBound",
-                format!("claim {key} has no volume: one that waits for its first pod gets it then"),
-            ));
-        }
-        if claim.block {
-            return Err(("ClaimIsBlock", format!("claim {key} is a block device")));
-        }
-        let volume = world
-            .volume_of(claim)
-            .ok_or_else(|| ("ClaimNotBound", format!("the volume of claim {key} is gone")))?;
-        if volume.json.is_empty() {
-            return Err((
-                "VolumeNotUsable",
-                format!("the volume of claim {key} is too large an object to be had twice"),
-            ));
-        }
-        if let Some((pod, _)) = user_of(&world, &key) {
-            return Err(("ClaimInUse", format!("pod {pod} mounts claim {key}: scale its owner down first")));
-        }
-        let node = volume.hosts.first().map(String::as_str).unwrap_or_default();
-        let id = identity::of_source(&self.facts.cluster, node, &volume.source);
-        let id = id.ok_or_else(|| {
-            ("VolumeNotUsable", format!("the kind of volume of claim {key} is not supported"))
-        })?;
-        Ok(Target { claim: claim.clone(), volume: volume.clone(), id })
-    }
-
     /// Goes on.
     async fn step(
         &mut self,
@@ -508,16 +363,15 @@ impl Work<'_> {
     }
 }
 
-fn refused(reason: &'static str, e: &str) -> Reason {
-    (reason, format!("the API server: {e}"))
+/// The status, with the run that was begun even if it does not say so yet.
+fn known_run(status: &RestoreStatus, begun: Option<&JobId>) -> RestoreStatus {
+    let mut status = status.clone();
+    if let Some(run) = begun.filter(|_| status.run.is_none()) {
+        (status.run, status.phase) = (Some(run.to_string()), Some("Running".to_owned()));
+    }
+    status
 }
 
-/// A pod that mounts the claim, or is about to.
-fn user_of<'a>(world: &'a World, claim: &Key) -> Option<(&'a Key, &'a Pod)> {
-    let mounts = |p: &Pod| p.volumes.iter().any(|v| v.of == VolumeOfPod::Claim(claim.name.clone()));
-    let mut pods = world
-        .pods
-        .iter()
-        .filter(|(k, p)| k.namespace == claim.namespace && p.phase != PodPhase::Ended && mounts(p));
-    pods.next().map(|(k, p)| (k, &**p))
+fn refused(reason: &'static str, e: &str) -> Reason {
+    (reason, format!("the API server: {e}"))
 }

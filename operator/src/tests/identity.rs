@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::FakeApi;
-use super::control::Hands;
 use super::objects::cluster;
+use super::stage::Hands;
 use crate::identify::{Domains, Reviewer};
 use crate::world::watch::Watched;
 
