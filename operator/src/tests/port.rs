@@ -73,7 +73,8 @@ impl FakePort {
     /// The snapshots of a domain, as if they were just read.
     pub(crate) fn store(&self, domain: &str, all: Vec<Snapshot>) {
         let mut snapshots = Snapshots::default();
-        (snapshots.all, snapshots.read) = (all, Some(Timestamp::default()));
+        snapshots.all = all.into_iter().map(Arc::new).collect();
+        snapshots.read = Some(Timestamp::default());
         self.state().snapshots.insert(domain.to_owned(), Arc::new(snapshots));
     }
 
@@ -157,7 +158,7 @@ impl Port for FakePort {
 
     async fn snapshot(&self, domain: &DomainName, id: Sid) -> Result<Snapshot> {
         let all = self.snapshots(domain)?;
-        all.all.iter().find(|s| s.id == id).cloned().ok_or_else(|| unknown("no such snapshot"))
+        all.all.iter().find(|s| s.id == id).map(|s| (**s).clone()).ok_or_else(|| unknown("no such snapshot"))
     }
 
     async fn run_backup(&self, _domain: &DomainName, spec: BackupSpec) -> Result<(JobId, bool)> {
