@@ -42,6 +42,8 @@ pub struct StoreOptions {
     pub client: BTreeMap<String, String>,
     /// The credentials are those in `client`: none of the environment's counts, only what is no secret (endpoint, region, ...).
     pub own_credentials: bool,
+    /// CA certificates (PEM) that are trusted beside the system's; only with own credentials. Empty for none.
+    pub roots: Vec<u8>,
     /// Requests at once; `None` for what suits the kind of store.
     pub requests_max: Option<usize>,
     /// Bound on the bytes per second that are sent.
@@ -217,7 +219,7 @@ fn build_s3(
     options: &StoreOptions,
 ) -> std::result::Result<(Arc<dyn ObjectStore>, S3Locks), object_store::Error> {
     let builder = client::s3(options, &client::variables())?;
-    let connection = connection_of(&builder);
+    let connection = client::with_roots(connection_of(&builder), options)?;
     let s3 = builder.with_bucket_name(bucket).build()?;
     let locks = S3Locks::new(s3.clone(), &connection, prefix, mode)?;
     Ok((Arc::new(s3), locks))

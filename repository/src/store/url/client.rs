@@ -9,6 +9,7 @@ use std::str::FromStr;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as S3Key};
 use object_store::azure::{AzureConfigKey as AzureKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey as GcsKey};
+use object_store::{Certificate, ClientOptions};
 
 use super::{StoreOptions, no_retry, timeouts};
 
@@ -26,8 +27,10 @@ pub(super) fn s3(
     variables: &Variables,
 ) -> Result<AmazonS3Builder, object_store::Error> {
     let mut builder = match options.own_credentials {
-        true => kept(variables, "AWS_", s3_keeps)
-            .fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value)),
+        true => kept(variables, "AWS_", s3_keeps).fold(
+            AmazonS3Builder::new().with_client_options(with_roots(ClientOptions::new(), options)?),
+            |builder, (key, value)| builder.with_config(key, value),
+        ),
         false => AmazonS3Builder::from_env(),
     };
     for (key, value) in timeouts("AWS_") {
@@ -46,8 +49,10 @@ pub(super) fn gcs(
     variables: &Variables,
 ) -> Result<GoogleCloudStorageBuilder, object_store::Error> {
     let mut builder = match options.own_credentials {
-        true => kept(variables, "GOOGLE_", gcs_keeps)
-            .fold(GoogleCloudStorageBuilder::new(), |builder, (key, value)| builder.with_config(key, value)),
+        true => kept(variables, "GOOGLE_", gcs_keeps).fold(
+            GoogleCloudStorageBuilder::new().with_client_options(with_roots(ClientOptions::new(), options)?),
+            |builder, (key, value)| builder.with_config(key, value),
+        ),
         false => GoogleCloudStorageBuilder::from_env(),
     };
     builder = builder.with_retry(no_retry());
@@ -65,8 +70,10 @@ pub(super) fn azure(
     variables: &Variables,
 ) -> Result<MicrosoftAzureBuilder, object_store::Error> {
     let mut builder = match options.own_credentials {
-        true => kept(variables, "AZURE_", azure_keeps)
-            .fold(MicrosoftAzureBuilder::new(), |builder, (key, value)| builder.with_config(key, value)),
+        true => kept(variables, "AZURE_", azure_keeps).fold(
+            MicrosoftAzureBuilder::new().with_client_options(with_roots(ClientOptions::new(), options)?),
+            |builder, (key, value)| builder.with_config(key, value),
+        ),
         false => MicrosoftAzureBuilder::from_env(),
     };
     builder = builder.with_retry(no_retry());
@@ -77,6 +84,18 @@ pub(super) fn azure(
         builder = builder.with_config(name.parse()?, value);
     }
     Ok(builder)
+}
+
+/// The CA certificates that the store has of its own.
+pub(super) fn with_roots(
+    client: ClientOptions,
+    options: &StoreOptions,
+) -> Result<ClientOptions, object_store::Error> {
+    if options.roots.is_empty() {
+        return Ok(client);
+    }
+    let roots = Certificate::from_pem_bundle(&options.roots)?;
+    Ok(roots.into_iter().fold(client, ClientOptions::with_root_certificate))
 }
 
 /// The variables of a cloud that are no credentials.
