@@ -44,6 +44,8 @@ pub const SETTINGS_MAX: usize = 64;
 pub const CA_BYTES_MAX: usize = 1 << 20;
 /// The node shows that it is there at least this often, whatever the coordinator asks for.
 pub const PULSE_SECONDS_MAX: u32 = 600;
+/// How often a node shows that it is there until a plan says so.
+pub const PULSE_SECONDS: u64 = 5;
 /// The table of mounts is never larger: 100 times what a full node has.
 pub const MOUNTS_BYTES_MAX: u64 = 256 << 20;
 /// After a change of the table of mounts the next look waits this long: mounts come and go in bursts.

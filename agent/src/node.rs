@@ -19,10 +19,13 @@ mod mountinfo;
 mod open;
 mod pipe;
 mod plan;
+mod probe;
 mod sights;
 pub mod worker;
 
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -75,16 +78,14 @@ impl Bound {
         service::tls::install_provider();
         let (env, metrics, config) = (Env::system(), Metrics::default(), Arc::new(config));
         let dialer = config.coordinator.open(&metrics.reloads)?;
-        let impossible = confine::is_possible().err().map(|e| e.chain());
-        let confined = impossible.is_none();
+        let (nursery, impossible) = nursery(&config, &metrics).await?;
+        let confined = nursery.confine;
         metrics.confined.set(i64::from(confined));
         if let Some(why) = &impossible {
             tracing::error!(why, confine = %config.confine, "what reads volumes can't be confined");
         }
         let refusal = impossible.filter(|_| config.confine == Confine::Required);
-        let nursery = Arc::new(nursery(&config, confined, &metrics));
-        let state_dir = config.state_dir.display();
-        nursery.clean().with_context(|| format!("prepare state folder {state_dir}"))?;
+        let nursery = Arc::new(nursery);
         let (plans, plan) = watch::channel(Arc::default());
         let (tables, table) = watch::channel(Arc::default());
         let (seen, sights) = watch::channel(Arc::default());
@@ -154,17 +155,28 @@ impl Bound {
     }
 }
 
-fn nursery(config: &NodeConfig, confined: bool, metrics: &Metrics) -> child::Nursery {
-    child::Nursery {
+/// What starts children, and why they can't be confined, if so: that is tried, not believed.
+async fn nursery(config: &NodeConfig, metrics: &Metrics) -> anyhow::Result<(child::Nursery, Option<String>)> {
+    let mut nursery = child::Nursery {
         program: config.program.clone(),
         state_dir: config.state_dir.clone(),
         host: config.host.clone(),
         limits: config.child,
-        confine: confined,
+        confine: true,
         low_priority: config.role == Role::Node,
         metrics: metrics.clone(),
         number: AtomicU64::new(0),
-    }
+    };
+    nursery.clean().with_context(|| format!("prepare state folder {}", config.state_dir.display()))?;
+    let (pods, domains) = (config.kubelet_root.join("pods"), config.state_dir.join("domains"));
+    let mut outside = vec![Path::new("/"), Path::new("/proc/1/environ"), &pods, &domains, &config.state_dir];
+    outside.extend(config.coordinator.token_file.as_deref());
+    let impossible = match confine::is_possible() {
+        Ok(()) => nursery.probe(&outside).await.err(),
+        Err(e) => Some(e),
+    };
+    nursery.confine = impossible.is_none();
+    Ok((nursery, impossible.map(|e| e.chain())))
 }
 
 fn arrival(config: &NodeConfig, confined: bool) -> v1::Arrival {
@@ -174,6 +186,15 @@ fn arrival(config: &NodeConfig, confined: bool) -> v1::Arrival {
         mover: config.role == Role::Mover,
         confined,
     }
+}
+
+/// How many volumes of a plan are ready by this table of mounts, without looking at any disk. For measurements.
+pub fn count_ready(plan: v1::NodePlan, mountinfo: &[u8], kubelet: &Path) -> repository::Result<usize> {
+    let plan = plan::Plan::from_wire(plan)?;
+    let table = mountinfo::Table::parse(mountinfo, kubelet.join("pods").as_os_str().as_bytes());
+    let roots = find::Roots { kubelet, host: &[] };
+    let sights = sights::look(&plan, &table, roots, &find::NoFolders, &|_| false);
+    Ok(sights.iter().filter(|s| matches!(s.seen, find::Seen::Ready(_))).count())
 }
 
 /// Ready while it follows a plan and may read; domains without a stream are named.

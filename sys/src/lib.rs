@@ -1,4 +1,5 @@
-//! What needs `unsafe`, and nothing else: the allocator's settings, memory-mapped files, and priorities.
+//! What needs `unsafe`, and nothing else: the allocator's settings, memory-mapped files,
+//! priorities, and trying what a confined process must not do.
 //!
 //! Every other crate forbids unsafe code. Each block here says why it is sound; what can be done safely elsewhere
 //! must never move in.
@@ -6,6 +7,7 @@
 pub mod alloc;
 mod mapped;
 pub mod priority;
+pub mod refusals;
 #[cfg(feature = "written")]
 pub mod written;
 

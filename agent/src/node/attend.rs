@@ -13,14 +13,14 @@ use repository::env::Env;
 use repository::{Error, ErrorKind, Result};
 use service::client::Dialer;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::find::Seen;
 use super::plan::Plan;
 use super::sights::Sights;
-use crate::limits::{OUTBOX, PLAN_BYTES_MAX, WELCOME_SECONDS};
+use crate::limits::{OUTBOX, PLAN_BYTES_MAX, PULSE_SECONDS, WELCOME_SECONDS};
 use crate::link::{backoff, changed};
 use crate::metrics::Metrics;
 use crate::standing::NOT_CONNECTED;
@@ -88,7 +88,9 @@ impl Attendance {
             .into_inner();
         let mut sights = self.sights.clone();
         sights.mark_changed();
-        let (mut pulse, mut told) = (None::<tokio::time::Interval>, None::<v1::Sightings>);
+        // Shown also before there is a plan: a node that is silent is taken for gone.
+        let mut pulse = every(Duration::from_secs(PULSE_SECONDS));
+        let (mut revision, mut told) = (None, None::<v1::Sightings>);
         loop {
             tokio::select! {
                 order = incoming.message() => {
@@ -96,26 +98,29 @@ impl Attendance {
                     let Some(order) = order else { return Ok(()) };
                     // An order of a kind that we don't know is of a newer coordinator: ignored.
                     if let Some(Order::Plan(plan)) = order.message {
-                        pulse = Some(self.take(plan));
+                        revision = Some(plan.revision);
                         *planned = true;
+                        if let Some(each) = self.take(plan) {
+                            pulse = every(each);
+                        }
                     }
                 }
                 () = changed(&mut sights) => {
                     let now = to_wire(&sights.borrow_and_update());
-                    // Before there is a plan, nothing was looked for.
-                    if *planned && told.as_ref() != Some(&now) {
+                    // What was found of an older plan is of no use.
+                    if revision == Some(now.revision) && told.as_ref() != Some(&now) {
                         send(&outbox, Message::Sightings(now.clone())).await?;
                         told = Some(now);
                     }
                 }
-                () = tick(pulse.as_mut()) => send(&outbox, Message::Pulse(v1::NodePulse {})).await?,
+                _ = pulse.tick() => send(&outbox, Message::Pulse(v1::NodePulse {})).await?,
             }
         }
     }
 
     /// A plan that makes no sense changes nothing: what was read before is read on.
-    fn take(&self, plan: v1::NodePlan) -> tokio::time::Interval {
-        let pulse = match Plan::from_wire(plan) {
+    fn take(&self, plan: v1::NodePlan) -> Option<Duration> {
+        match Plan::from_wire(plan) {
             Ok(plan) => {
                 let (revision, volumes) = (plan.revision, plan.volumes.len());
                 tracing::info!(
@@ -127,26 +132,22 @@ impl Attendance {
                 self.set(Ok(()));
                 let pulse = plan.pulse;
                 self.plans.send_replace(Arc::new(plan));
-                pulse
+                Some(pulse)
             }
             Err(e) => {
                 self.metrics.plans_refused.inc();
                 tracing::error!(error = %e.chain(), "the coordinator's plan is refused");
                 self.set(Err(format!("the coordinator's plan is refused: {}", e.chain())));
-                Duration::from_secs(10)
+                None
             }
-        };
-        let mut pulse = interval(pulse.max(Duration::from_secs(1)));
-        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        pulse
+        }
     }
 }
 
-async fn tick(pulse: Option<&mut tokio::time::Interval>) {
-    match pulse {
-        Some(pulse) => drop(pulse.tick().await),
-        None => std::future::pending().await,
-    }
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period.max(Duration::from_secs(1)));
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 async fn send(outbox: &mpsc::Sender<v1::NodeMessage>, message: Message) -> Result<()> {

@@ -81,6 +81,58 @@ impl Nursery {
         }
     }
 
+    fn command(&self, scratch: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("volume-worker").env_clear().env("TMPDIR", scratch);
+        // The allocator must not start a thread before the child is confined: threads are confined one by one.
+        command.env("_RJEM_MALLOC_CONF", "background_thread:false");
+        for name in ["HOLDFAST_LOG", "HOLDFAST_LOCK_DAYS", "HOLDFAST_LOCK_MODE"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0).kill_on_drop(true).current_dir("/");
+        command
+    }
+
+    /// Starts a child that has no job and tries what it must not be able to do. An error says what it could.
+    pub(crate) async fn probe(&self, outside: &[&Path]) -> Result<()> {
+        let what = || "try a child's confinement".to_owned();
+        let folder = self.folder("scratch").join("probe");
+        let (root, scratch) = (folder.join("volume"), folder.join("scratch"));
+        for made in [&root, &scratch] {
+            tokio::fs::create_dir_all(made).await.context(ErrorKind::Internal, what)?;
+        }
+        let bytes = |path: &Path| Bytes::copy_from_slice(path.as_os_str().as_bytes());
+        let root = v1::WorkerRoot { base: bytes(&folder), path: bytes(&root), ..v1::WorkerRoot::default() };
+        let asked = v1::WorkerProbe {
+            root: Some(root),
+            scratch_dir: bytes(&scratch),
+            confine: true,
+            outside: outside.iter().map(|path| bytes(path)).collect(),
+        };
+        let order = frame::encode(&ToWorker { message: Some(Order::Probe(asked)) })?;
+        let mut child = self.command(&scratch).spawn().context(ErrorKind::Internal, what)?;
+        let answer = async {
+            let missing = || Error::new(ErrorKind::Internal, "a child without pipes");
+            let written = child.stdin.as_mut().ok_or_else(missing)?.write_all(&order).await;
+            written.context(ErrorKind::Internal, what)?;
+            let mut output = child.stdout.take().ok_or_else(missing)?;
+            receive::<FromWorker>(&mut output).await
+        };
+        let late = |_| Error::new(ErrorKind::Internal, format!("{}: no answer in time", what()));
+        let answer =
+            tokio::time::timeout(Duration::from_secs(CHILD_READY_SECONDS), answer).await.map_err(late)?;
+        drop(child.start_kill());
+        drop(child.wait().await);
+        drop(tokio::fs::remove_dir_all(&folder).await);
+        match answer? {
+            Some(FromWorker { message: Some(Message::Probed(probed)) }) => judge(&probed),
+            _ => Err(Error::new(ErrorKind::Refused, "what reads volumes could not be confined: see the log")),
+        }
+    }
+
     /// Has one job done by a child of its own, until it ends or `let_go` says why it must not go on.
     pub(crate) async fn run(
         &self,
@@ -106,18 +158,7 @@ impl Nursery {
             let made = tokio::fs::create_dir_all(folder).await;
             made.context(ErrorKind::Internal, || format!("create {}", folder.display()))?;
         }
-        let mut command = Command::new(&self.program);
-        command.arg("volume-worker").env_clear().env("TMPDIR", scratch);
-        // The allocator must not start a thread before the child is confined: threads are confined one by one.
-        command.env("_RJEM_MALLOC_CONF", "background_thread:false");
-        for name in ["HOLDFAST_LOG", "HOLDFAST_LOCK_DAYS", "HOLDFAST_LOCK_MODE"] {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.process_group(0).kill_on_drop(true).current_dir("/");
-        let mut child = command.spawn().context(ErrorKind::Internal, what)?;
+        let mut child = self.command(scratch).spawn().context(ErrorKind::Internal, what)?;
         let missing = || Error::new(ErrorKind::Internal, "a child without pipes");
         let (input, output) =
             (child.stdin.take().ok_or_else(missing)?, child.stdout.take().ok_or_else(missing)?);
@@ -145,7 +186,6 @@ impl Nursery {
             path: bytes(&spot.path),
             mount: spot.mount,
             write: matches!(errand.spec, JobSpec::Restore(_)),
-            device: spot.device,
         };
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         // The job's name is the parent's business.
@@ -168,6 +208,20 @@ impl Nursery {
             low_priority: self.low_priority && matches!(errand.spec, JobSpec::Backup(_)),
         }
     }
+}
+
+/// All must have been refused that should be, and nothing that is needed.
+fn judge(probed: &v1::WorkerProbed) -> Result<()> {
+    if probed.allowed.is_empty() && probed.missing.is_empty() {
+        tracing::info!(
+            tried = probed.tried,
+            "what reads volumes is confined: all that was tried was refused"
+        );
+        return Ok(());
+    }
+    let (allowed, missing) = (probed.allowed.join(", "), probed.missing.join(", "));
+    let what = format!("the confinement does not hold: it allows [{allowed}] and refuses [{missing}]");
+    Err(Error::new(ErrorKind::Refused, what))
 }
 
 /// A child that runs.
@@ -285,7 +339,8 @@ async fn talk(
                 result.figures = task.monitor.figures();
                 return Ok(Some(result));
             }
-            None => {}
+            // The answer to what was not asked, or of a newer version.
+            Some(Message::Probed(_)) | None => {}
         }
     }
 }

@@ -64,10 +64,14 @@ impl Domains {
         let (mut plan, mut sights) = (self.watches.plan.clone(), self.watches.sights.clone());
         let mut state = State::default();
         let mut end = None;
-        plan.mark_changed();
+        let mut followed = Arc::<Plan>::default();
         loop {
             let (now, seen) = (plan.borrow_and_update().clone(), sights.borrow_and_update().clone());
-            self.follow(&mut state, &now, &seen, shutdown).await;
+            // With a new plan the coordinator judges anew what it was offered: it hears it again, changed or not.
+            let again = !Arc::ptr_eq(&now, &followed);
+            followed = now.clone();
+            self.follow(&mut state, &now, shutdown).await;
+            self.offer(&state, &seen, again);
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = changed(&mut plan) => {}
@@ -86,7 +90,7 @@ impl Domains {
         end
     }
 
-    async fn follow(&self, state: &mut State, plan: &Plan, sights: &Sights, shutdown: &CancellationToken) {
+    async fn follow(&self, state: &mut State, plan: &Plan, shutdown: &CancellationToken) {
         let gone: Vec<_> =
             state.served.keys().filter(|d| !plan.repositories.contains_key(*d)).cloned().collect();
         for domain in gone {
@@ -115,6 +119,10 @@ impl Domains {
                 }
             }
         }
+    }
+
+    /// Tells each domain what there is of its volumes.
+    fn offer(&self, state: &State, sights: &Sights, again: bool) {
         let mut counts = [0; SEEN.len()];
         for sight in &sights.volumes {
             counts[number_of(&sight.seen)] += 1;
@@ -124,7 +132,7 @@ impl Domains {
         for (domain, served) in &state.served {
             let offer = offer(domain, sights, &self.config.host);
             served.offered.send_if_modified(|known| {
-                let changed = **known != offer;
+                let changed = again || **known != offer;
                 *known = Arc::new(offer);
                 changed
             });

@@ -25,8 +25,6 @@ pub(crate) struct Spot {
     pub(crate) mount: Option<u64>,
     /// Through which pod.
     pub(crate) pod: Option<String>,
-    /// A block device.
-    pub(crate) device: bool,
 }
 
 /// What there is of a volume.
@@ -46,8 +44,15 @@ pub(crate) enum Seen {
 pub(crate) trait Folders {
     /// Whether a folder is there, without a symlink on the way to it.
     fn is_folder(&self, base: &Path, path: &Path) -> bool;
-    /// Whether a block device is there.
-    fn is_device(&self, path: &Path) -> bool;
+}
+
+/// There is nothing but the table of mounts.
+pub(crate) struct NoFolders;
+
+impl Folders for NoFolders {
+    fn is_folder(&self, _: &Path, _: &Path) -> bool {
+        false
+    }
 }
 
 /// Where to look.
@@ -81,21 +86,14 @@ pub(crate) fn find(roots: Roots<'_>, place: &Place, table: &Table, folders: &dyn
             Some(mount) => ready(path.clone(), PathBuf::from("/"), Some(mount.id), None),
             None => Seen::Absent(format!("nothing is mounted at {}", path.display())),
         },
-        Place::Device(path) => match folders.is_device(path) {
-            true => Seen::Ready(Spot {
-                path: path.clone(),
-                base: PathBuf::from("/"),
-                mount: None,
-                pod: None,
-                device: true,
-            }),
-            false => Seen::Absent(format!("there is no block device {}", path.display())),
-        },
+        Place::Device(path) => {
+            Seen::Refused(format!("{}: this version does not back block devices up", path.display()))
+        }
     }
 }
 
 fn ready(path: PathBuf, base: PathBuf, mount: Option<u64>, pod: Option<&str>) -> Seen {
-    Seen::Ready(Spot { path, base, mount, pod: pod.map(str::to_owned), device: false })
+    Seen::Ready(Spot { path, base, mount, pod: pod.map(str::to_owned) })
 }
 
 /// The folder of a pod.

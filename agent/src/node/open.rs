@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use proto::v1;
 use repository::error::Context as _;
 use repository::{Error, ErrorKind, Result};
-use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
 /// Tries of a path in which names move meanwhile.
@@ -25,7 +25,6 @@ pub(crate) struct Root {
     fd: OwnedFd,
     is: Identity,
     write: bool,
-    device: bool,
 }
 
 /// What tells a folder from every other at the same path.
@@ -47,21 +46,13 @@ impl Root {
         let base =
             fs::openat(CWD, base_path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
                 .context(ErrorKind::Source, || format!("open {}", base_path.display()))?;
-        let mode = match (root.device, root.write) {
-            (true, true) => OFlags::RDWR,
-            (true, false) => OFlags::RDONLY,
-            (false, _) => OFlags::RDONLY | OFlags::DIRECTORY,
-        };
-        let fd = open_below(&base, &below, mode).context(ErrorKind::Source, what)?;
-        let (is, kind) = identify(fd.as_fd()).context(ErrorKind::Source, what)?;
-        let expected = if root.device { FileType::BlockDevice } else { FileType::Directory };
-        if kind != expected {
-            return Err(Error::new(ErrorKind::Source, format!("{}: not what it was said to be", what())));
-        }
+        let fd =
+            open_below(&base, &below, OFlags::RDONLY | OFlags::DIRECTORY).context(ErrorKind::Source, what)?;
+        let is = identify(fd.as_fd()).context(ErrorKind::Source, what)?;
         if root.mount.is_some_and(|id| is.mount.is_some_and(|mount| mount != id)) {
             return Err(Error::new(ErrorKind::Source, format!("{}: another mount is there now", what())));
         }
-        Ok(Self { path, base, below, fd, is, write: root.write, device: root.device })
+        Ok(Self { path, base, below, fd, is, write: root.write })
     }
 
     /// Where it is, for people.
@@ -84,9 +75,8 @@ impl Root {
 
     /// Fails if something else, or nothing, is at its path now. Looks without opening: a confined process may.
     pub(crate) fn is_still_there(&self) -> Result<()> {
-        let kind = if self.device { OFlags::empty() } else { OFlags::DIRECTORY };
-        let now = open_below(&self.base, &self.below, OFlags::PATH | kind)
-            .and_then(|fd| identify(fd.as_fd()).map(|(is, _)| is));
+        let now = open_below(&self.base, &self.below, OFlags::PATH | OFlags::DIRECTORY)
+            .and_then(|fd| identify(fd.as_fd()));
         let what = format!("volume {} left while it was read", self.path.display());
         match now {
             Ok(now) if now == self.is => Ok(()),
@@ -105,11 +95,6 @@ pub(crate) fn is_folder(base: &Path, path: &Path) -> bool {
     opened.and_then(|base| open_below(&base, below, OFlags::PATH | OFlags::DIRECTORY)).is_ok()
 }
 
-/// Whether a block device is there.
-pub(crate) fn is_device(path: &Path) -> bool {
-    fs::lstat(path).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::BlockDevice)
-}
-
 fn open_below(base: &OwnedFd, below: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let mut tries = 0;
@@ -121,10 +106,9 @@ fn open_below(base: &OwnedFd, below: &Path, flags: OFlags) -> Result<OwnedFd, Er
     }
 }
 
-fn identify(fd: BorrowedFd<'_>) -> Result<(Identity, FileType), Errno> {
+fn identify(fd: BorrowedFd<'_>) -> Result<Identity, Errno> {
     let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
     let s = fs::statx(fd, c"", AtFlags::EMPTY_PATH, wanted)?;
     let mount = (s.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(s.stx_mnt_id);
-    let is = Identity { mount, device: (s.stx_dev_major, s.stx_dev_minor), ino: s.stx_ino };
-    Ok((is, FileType::from_raw_mode(u32::from(s.stx_mode))))
+    Ok(Identity { mount, device: (s.stx_dev_major, s.stx_dev_minor), ino: s.stx_ino })
 }

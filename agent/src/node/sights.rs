@@ -110,9 +110,6 @@ impl Folders for Disk {
     fn is_folder(&self, base: &Path, path: &Path) -> bool {
         open::is_folder(base, path)
     }
-    fn is_device(&self, path: &Path) -> bool {
-        open::is_device(path)
-    }
 }
 
 /// Looks again whenever something changed.

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -40,9 +41,11 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
 use super::confine::{self, Reach};
+use super::filter;
 use super::open::Root;
 use super::pipe as pipes;
 use super::plan::Access;
+use super::probe;
 use crate::executor::{back_up, backup_result, check_target, restore_result, restore_to};
 use crate::limits::{CHILD_INBOX, CHILD_PROGRESS_MILLIS, INDEX_SECONDS, LOOKUP_IDS, LOOKUP_SECONDS};
 
@@ -74,8 +77,10 @@ struct Setup {
 fn run() -> Result<()> {
     let mut input = File::from(duplicate(std::io::stdin().as_fd())?);
     let first: ToWorker = pipes::receive_first(&mut input)?;
-    let Some(Order::Setup(setup)) = first.message else {
-        return Err(Error::new(ErrorKind::Internal, "the first message is no setup"));
+    let setup = match first.message {
+        Some(Order::Setup(setup)) => setup,
+        Some(Order::Probe(asked)) => return say_probed(probe::probe(&asked)?),
+        _ => return Err(Error::new(ErrorKind::Internal, "the first message is no setup")),
     };
     // What fails from here on is the job's result.
     let prepared = prepare(setup);
@@ -89,6 +94,12 @@ fn run() -> Result<()> {
     // A read that hangs must not keep the process, and nothing is left to be done.
     runtime.shutdown_background();
     done
+}
+
+fn say_probed(probed: v1::WorkerProbed) -> Result<()> {
+    let frame = frame::encode(&FromWorker { message: Some(Message::Probed(probed)) })?;
+    let written = std::io::stdout().write_all(&frame).and_then(|()| std::io::stdout().flush());
+    written.context(ErrorKind::Internal, || "write to the pipe".to_owned())
 }
 
 fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
@@ -112,6 +123,9 @@ fn prepare(mut setup: v1::WorkerSetup) -> Result<Setup> {
             own.push(PathBuf::from(path));
         }
         confine::confine(&Reach { root: root.fd(), write: root.is_writable(), own })?;
+    } else {
+        // What can be refused without Landlock.
+        filter::install(root.is_writable())?;
     }
     Ok(Setup { access, job, wire: setup, root })
 }
@@ -266,7 +280,8 @@ async fn open_repository(
 ) -> Result<(Arc<Repository>, repository::ops::backup::Reuse)> {
     let env = Env::system();
     let client = access.credentials.iter().map(|(n, v)| (n.clone(), v.to_string())).collect();
-    let options = StoreOptions { client, own_credentials: true, ..StoreOptions::default() };
+    let roots = access.store_ca.clone();
+    let options = StoreOptions { client, own_credentials: true, roots, ..StoreOptions::default() };
     let store = store::open(&access.url, &options, &env).await?;
     let credential = Credential::find_in_key_file(&access.key_file);
     let credential = credential.ok_or_else(|| {

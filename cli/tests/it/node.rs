@@ -2,9 +2,13 @@
 //!
 //! They need root, for the mounts; without it each says loudly that it is skipped.
 
+mod confined;
+mod ending;
 mod fake;
 mod host;
+mod hostile;
 mod leaving;
+mod mover;
 mod plain;
 
 use std::path::Path;
@@ -16,6 +20,8 @@ use fake::Fake;
 use host::Host;
 
 const MIB: usize = 1 << 20;
+/// Of all jobs of an agent, of which it does two at once.
+const MEMORY_MIB: usize = 256;
 
 /// A node with an agent that attends, and a repository.
 struct Node {
@@ -83,8 +89,10 @@ fn start(host: &Host, fake: &Fake, words: &[&str]) -> Running {
     let (kubelet, state) = (host.path("kubelet"), host.path("state"));
     let own = ["--coordinator", &fake.url, "--node-name", "node1", "--http-listen", "127.0.0.1:0"];
     let folders = ["--kubelet-root", kubelet.to_str().unwrap(), "--state-dir", state.to_str().unwrap()];
-    let more = ["--reconnect-seconds-max", "1", "-v"];
-    host.holdfast().start(&[words, &own, &folders, &more].concat())
+    let (memory, data) = ((MEMORY_MIB * MIB).to_string(), host.path("data"));
+    let more = ["--reconnect-seconds-max", "1", "-v", "--memory-bytes-max", &memory];
+    let host_paths = ["--host-path", data.to_str().unwrap()];
+    host.holdfast().start(&[words, &own, &folders, &more, &host_paths].concat())
 }
 
 /// A claim's volume, through these pods.

@@ -51,5 +51,5 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("tests/cluster", &["image"]),
     ("image", &[]),
     ("monitoring", &[]),
-    ("benches", &["sys", "repository", "proto", "service", "coordinator", "cli"]),
+    ("benches", &["sys", "repository", "proto", "service", "agent", "coordinator", "cli"]),
 ];

@@ -21,8 +21,7 @@ fn each_volume_is_told_once_with_its_reason() {
         }),
         seen,
     };
-    let spot =
-        Spot { path: "/v".into(), base: "/".into(), mount: None, pod: Some("u".into()), device: false };
+    let spot = Spot { path: "/v".into(), base: "/".into(), mount: None, pod: Some("u".into()) };
     let sights = Sights {
         revision: 4,
         volumes: vec![

@@ -10,7 +10,7 @@ use crate::node::sights::Leaving;
 
 fn spot(path: &str, mount: Option<u64>, pod: Option<&str>) -> Spot {
     let pod = pod.map(str::to_owned);
-    Spot { path: path.into(), base: "/k".into(), mount, pod, device: false }
+    Spot { path: path.into(), base: "/k".into(), mount, pod }
 }
 
 #[test]

@@ -9,16 +9,13 @@ use crate::node::plan::{Place, PodKind, PodPlace};
 
 const KUBELET: &str = "/var/lib/kubelet";
 
-/// Folders and devices that are said to be there.
+/// Folders that are said to be there.
 #[derive(Default)]
 struct There(HashSet<PathBuf>);
 
 impl Folders for There {
     fn is_folder(&self, base: &Path, path: &Path) -> bool {
         path.starts_with(base) && self.0.contains(path)
-    }
-    fn is_device(&self, path: &Path) -> bool {
-        self.0.contains(path)
     }
 }
 
@@ -136,8 +133,7 @@ fn a_mover_has_its_own() {
     check(&look(&own, &["/", "/volume"], &[]), "ready /volume 11 -");
     check(&look(&own, &["/"], &["/volume"]), "absent");
     let device = Place::Device("/dev/volume".into());
-    check(&look(&device, &["/"], &["/dev/volume"]), "ready /dev/volume - -");
-    check(&look(&device, &["/"], &[]), "absent");
+    check(&look(&device, &["/"], &["/dev/volume"]), "refused");
 }
 
 #[test]

@@ -5,20 +5,9 @@ use std::sync::Arc;
 
 use super::{Leaving, look, lost};
 use crate::limits::LEAVING_SECONDS;
-use crate::node::find::{Folders, Roots, Seen};
+use crate::node::find::{NoFolders, Roots, Seen};
 use crate::node::mountinfo::Table;
 use crate::node::plan::{Place, Plan, PlannedVolume, PodKind, PodPlace};
-
-struct Nothing;
-
-impl Folders for Nothing {
-    fn is_folder(&self, _: &Path, _: &Path) -> bool {
-        false
-    }
-    fn is_device(&self, _: &Path) -> bool {
-        false
-    }
-}
 
 fn plan(pods: &[&str]) -> Plan {
     let place =
@@ -76,7 +65,7 @@ fn its_volumes_are_read_through_the_next_pod() {
     let pod = |leaving: &dyn Fn(&str) -> bool| {
         let host = [PathBuf::from("/k")];
         let roots = Roots { kubelet: Path::new("/k"), host: &host };
-        match look(&plan(&["u-1", "u-2"]), &table, roots, &Nothing, leaving).remove(0).seen {
+        match look(&plan(&["u-1", "u-2"]), &table, roots, &NoFolders, leaving).remove(0).seen {
             Seen::Ready(spot) => spot.pod,
             _ => None,
         }

@@ -25,6 +25,10 @@ fn a_volume_of_a_pod_is_found_backed_up_by_a_child_and_restorable() {
     node.restores("csi:c/d/pv-1", &node.host.inside(&path));
     assert_eq!(node.open_in_volumes(), Vec::<std::path::PathBuf>::new(), "of the agent itself");
 
+    // A coordinator that comes anew judges by its plan what it was offered: it hears it again.
+    node.plan(vec![volume("csi:c/d/pv-1", &[("u-1", "pv-1")]), volume("csi:c/d/pv-2", &[("u-1", "pv-2")])]);
+    node.fake.is_offered("default", &["csi:c/d/pv-1"]);
+
     // What is mounted later is found without asking, and what is gone is no longer offered.
     let later = node.host.mount("u-1", "pv-2");
     tree(&node.host.inside(&later), 1000, 2);
