@@ -89,6 +89,8 @@ pub struct Metrics {
     pub children_started: Counter,
     /// Children killed to let go of a volume.
     pub children_killed: Counter,
+    /// Children held back for a moment.
+    pub children_held: Counter,
     /// Plans refused.
     pub plans_refused: Counter,
     /// 1 while children can be confined.
@@ -139,6 +141,9 @@ impl Metrics {
         r.register("children_started", text, self.children_started.clone());
         let text = "Children that were killed to let go of a volume that leaves";
         r.register("children_killed", text, self.children_killed.clone());
+        let text =
+            "Times that a child was held back for a moment, because the machine is short of memory or disk";
+        r.register("children_held", text, self.children_held.clone());
         r.register(
             "plans_refused",
             "Plans of the coordinator that made no sense",

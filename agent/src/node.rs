@@ -19,6 +19,7 @@ mod mountinfo;
 mod open;
 mod pipe;
 mod plan;
+mod pressure;
 mod probe;
 mod sights;
 pub mod worker;

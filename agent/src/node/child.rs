@@ -29,6 +29,7 @@ use super::config::ChildLimits;
 use super::find::Spot;
 use super::pipe::receive;
 use super::plan::{Access, PlannedVolume};
+use super::pressure::give_way;
 use crate::limits::{
     CHILD_INBOX, CHILD_LINE_BYTES_MAX, CHILD_LOOKUPS_MAX, CHILD_READY_SECONDS, CHILD_STOP_SECONDS,
 };
@@ -248,6 +249,7 @@ impl Nurtured {
             talked = talk => Ok(talked),
             () = stopped(task, &outbox) => Ok(Err(Error::new(ErrorKind::Cancelled, "cancelled"))),
             why = let_go => Err(why),
+            never = give_way(child.id(), &metrics.children_held) => match never {},
         };
         // Whatever it is doing: its descriptors close with it.
         let killed = child.start_kill();
