@@ -4,6 +4,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
 use cluster::oci::BUSYBOX_IMAGE;
+use cluster::run;
 
 use crate::apps;
 use crate::stage::{SYSTEM, Stage};
@@ -51,6 +52,9 @@ pub(crate) fn own_accounts(stage: &Stage) -> anyhow::Result<()> {
         "update configmaps/holdfast-ca -n holdfast-system",
         "update leases.coordination.k8s.io/holdfast-coordinator -n holdfast-system",
         "create pods -n holdfast-system",
+        "create persistentvolumeclaims -n holdfast-system",
+        "create persistentvolumes",
+        "delete backups.holdfast.dev -n default",
     ];
     let refused = [
         "get secrets -n default",
@@ -61,7 +65,8 @@ pub(crate) fn own_accounts(stage: &Stage) -> anyhow::Result<()> {
         "delete pods -n default",
         "create pods -n default --subresource=exec",
         "delete persistentvolumeclaims -n default",
-        "delete persistentvolumes",
+        "create persistentvolumeclaims -n default",
+        "update persistentvolumes",
         "delete namespaces",
         "create repositories.holdfast.dev",
         "delete repositories.holdfast.dev",
@@ -74,6 +79,7 @@ pub(crate) fn own_accounts(stage: &Stage) -> anyhow::Result<()> {
         "update daemonsets.apps -n holdfast-system",
     ];
     check(stage, &["--as", COORDINATOR], &allowed, &refused)?;
+    own_volumes(stage)?;
     for account in ["holdfast-agent", "holdfast-mover"] {
         let who = format!("system:serviceaccount:{SYSTEM}:{account}");
         let nothing = [
@@ -92,6 +98,31 @@ pub(crate) fn own_accounts(stage: &Stage) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Of volumes the coordinator makes and deletes those for restores only, and none that goes with its data.
+fn own_volumes(stage: &Stage) -> anyhow::Result<()> {
+    let volume = |name: &str, reclaim: &str| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": {
+            "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "", "persistentVolumeReclaimPolicy": reclaim,
+            "claimRef": {"namespace": SYSTEM, "name": name}, "hostPath": {"path": "/srv/nothing"}}})
+    };
+    stage.access.apply_json(&[volume("somebodys", "Retain")])?;
+    let delete = ["delete", "persistentvolume", "somebodys", "--dry-run=server", "--as", COORDINATOR];
+    let said =
+        stage.access.kubectl(&delete).err().context("the coordinator can delete a volume of others")?;
+    ensure!(format!("{said:#}").contains("volumes for restores only"), "{said:#}");
+    for (name, reclaim, good) in [
+        ("holdfast-restore-x", "Retain", true),
+        ("holdfast-restore-x", "Delete", false),
+        ("other", "Retain", false),
+    ] {
+        let text = volume(name, reclaim).to_string();
+        let words = ["create", "--dry-run=server", "--as", COORDINATOR, "-f", "-"];
+        let made = run(stage.access.command(&stage.access.kubectl).args(words), Some(text.as_bytes()));
+        ensure!(made.is_ok() == good, "volume {name} with {reclaim}: {made:?}");
+    }
+    stage.access.kubectl(&["delete", "persistentvolume", "somebodys"]).map(drop)
 }
 
 /// All that an account may do in our namespace.
