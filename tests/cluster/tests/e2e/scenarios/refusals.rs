@@ -174,6 +174,16 @@ pub(crate) fn users(stage: &Stage) -> anyhow::Result<()> {
 /// A pod is refused while a Restore fills its claim, and only then and there.
 pub(crate) fn claims_being_restored(stage: &Stage) -> anyhow::Result<()> {
     apps::namespace(stage, "guarded")?;
+    // A coordinator would say of this Restore what is so: that there is no such snapshot.
+    let coordinators = |replicas: &str| {
+        let replicas = format!("--replicas={replicas}");
+        stage.access.kubectl(&["scale", "deploy", "-n", SYSTEM, "holdfast-coordinator", &replicas])
+    };
+    coordinators("0")?;
+    cluster::until("no coordinator runs", 60, || {
+        let words = ["pods", "-n", SYSTEM, "-l", "app.kubernetes.io/component=coordinator"];
+        Ok(stage.access.list(&words)?.is_empty().then_some(()))
+    })?;
     let pod = |namespace: &str, name: &str, claim: &str| {
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
             "spec": {"containers": [{"name": "app", "image": BUSYBOX_IMAGE}],
@@ -212,7 +222,8 @@ pub(crate) fn claims_being_restored(stage: &Stage) -> anyhow::Result<()> {
     phase("Done")?;
     cluster::until("the pod may start afterwards", 30, || Ok(apply(pod("guarded", "taker", "data")).ok()))?;
     stage.access.kubectl(&["delete", "pod", "-n", "default", "elsewhere", "--force", "--grace-period=0"])?;
-    stage.access.kubectl(&["delete", "namespace", "guarded", "--wait=false"]).map(drop)
+    stage.access.kubectl(&["delete", "namespace", "guarded", "--wait=false"])?;
+    coordinators("2").map(drop)
 }
 
 /// What agents are is refused where applications run; our own namespace allows it.
