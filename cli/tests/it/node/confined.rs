@@ -91,7 +91,7 @@ fn what_is_tried_works_where_nothing_refuses_it() {
 fn a_working_child_is_confined_gives_way_and_holds_nothing_of_others() {
     let Some(mut node) = Node::find() else { return };
     let path = node.host.mount("u-1", "pv-1");
-    tree(&node.host.inside(&path), 192 * MIB, 1);
+    tree(&node.host.inside(&path), 640 * MIB, 1);
     node.plan(vec![volume("v", &[("u-1", "pv-1")])]);
     node.fake.is_offered("default", &["v"]);
     node.fake.offer("default", backup(1, "v"));

@@ -11,7 +11,7 @@ use crate::process::{eventually, now};
 fn busy() -> Option<(Node, std::path::PathBuf)> {
     let mut node = Node::find()?;
     let path = node.host.mount("u-1", "pv-1");
-    tree(&node.host.inside(&path), 384 * MIB, 1);
+    tree(&node.host.inside(&path), 640 * MIB, 1);
     node.plan(vec![volume("v", &[("u-1", "pv-1")])]);
     node.fake.is_offered("default", &["v"]);
     node.fake.offer("default", backup(1, "v"));

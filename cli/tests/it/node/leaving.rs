@@ -4,8 +4,8 @@ use super::{MIB, Node, backup, volume};
 use crate::data::{noise, tree};
 use crate::process::{eventually, now};
 
-/// So much that a backup of it takes some seconds.
-const LARGE: usize = 192 * MIB;
+/// So much that a backup of it takes some seconds; how far it is, is told once a second.
+const LARGE: usize = 640 * MIB;
 
 fn large(node: &Node, path: &std::path::Path) {
     tree(&node.host.inside(path), LARGE / 2, 1);
