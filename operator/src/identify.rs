@@ -1,9 +1,11 @@
-//! Who calls, by the token of a pod's service account: one of our own agents, or a mover of ours; nobody else.
+//! Who calls, by the token of a service account of ours: one of our own agents, a mover of ours, or a person who may make tokens of an
+//! account for people; nobody else.
 //!
 //! 1. The token must be for us (audience), and be of a pod that is there with this very uid, made by our own DaemonSet: a token that was
 //!    made for a node by somebody who may make tokens names no such pod.
-//! 2. An agent is its node, a mover its pod, whatever they say of themselves. They may have the domains of their plan only.
-//! 3. What the API server said of a token is believed for a minute; whether its pod is still there is looked at each time.
+//! 2. An account for people needs no pod: RBAC says who may make tokens of it, and the account what they may do.
+//! 3. An agent is its node, a mover its pod, whatever they say of themselves. They may have the domains of their plan only.
+//! 4. What the API server said of a token is believed for a minute; whether its pod is still there is looked at each time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
@@ -11,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use coordinator::gate::{Grant, Identify};
+use coordinator::gate::{Access, Grant, Identify};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -48,9 +50,25 @@ impl Domains {
     }
 }
 
+/// The accounts for people, and what each may do (manifests/base/rbac-clients.yaml).
+const PEOPLE: [(&str, Access); 3] = [
+    ("holdfast-reader", Access::Read),
+    ("holdfast-writer", Access::Write),
+    ("holdfast-administrator", Access::Admin),
+];
+
 /// Whose token it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Holder {
+pub(crate) enum Holder {
+    /// A pod's.
+    Pod(InPod),
+    /// A person's, who acts as this account.
+    Person(&'static str, Access),
+}
+
+/// A pod of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InPod {
     account: &'static str,
     pod: Key,
     uid: String,
@@ -150,7 +168,14 @@ impl Identify for Reviewer {
                 found
             }
         };
-        let Some(holder) = holder else { return Ok(None) };
+        let holder = match holder {
+            None => return Ok(None),
+            Some(Holder::Person(account, access)) => {
+                let (name, clients) = (account.to_owned(), Some(access));
+                return Ok(Some(Grant { name, clients, ..Grant::default() }));
+            }
+            Some(Holder::Pod(holder)) => holder,
+        };
         match judge(&self.watched.read(), &holder) {
             Ok(agent) => Ok(Some(Grant {
                 name: format!("{} {}", holder.account, holder.pod.name),
@@ -167,26 +192,29 @@ impl Identify for Reviewer {
     }
 }
 
-/// Whose token it is, as the API server says; `None` for anybody but agents and movers of `namespace`.
+/// Whose token it is, as the API server says; `None` for anybody but agents, movers and people's accounts of `namespace`.
 fn holder(user: &UserInfo, namespace: &str) -> Option<Holder> {
     let account = user.username.as_deref()?.strip_prefix("system:serviceaccount:")?;
     let account = account.strip_prefix(namespace)?.strip_prefix(':')?;
+    if let Some((account, access)) = PEOPLE.into_iter().find(|(known, _)| *known == account) {
+        return Some(Holder::Person(account, access));
+    }
     let account = [AGENT, MOVER].into_iter().find(|known| *known == account)?;
     let extra = user.extra.as_ref()?;
     let one = |name: &str| match extra.get(name).map(Vec::as_slice) {
         Some([one]) => Some(one.clone()),
         _ => None,
     };
-    Some(Holder {
+    Some(Holder::Pod(InPod {
         account,
         pod: Key::new(namespace, &one(POD_NAME)?),
         uid: one(POD_UID)?,
         node: one(NODE_NAME),
-    })
+    }))
 }
 
 /// The agent's id: of a node's agent the node, of a mover its pod's uid. Else why it is none.
-fn judge(world: &World, holder: &Holder) -> std::result::Result<String, &'static str> {
+fn judge(world: &World, holder: &InPod) -> std::result::Result<String, &'static str> {
     let pod: &Pod = world.pods.get(&holder.pod).ok_or("there is no such pod")?;
     if pod.uid != holder.uid {
         return Err("it is another pod of that name");
@@ -215,3 +243,6 @@ fn judge(world: &World, holder: &Holder) -> std::result::Result<String, &'static
 
 /// What movers that we made are labelled with.
 pub const MOVER_LABEL: (&str, &str) = ("app.kubernetes.io/component", "mover");
+
+#[cfg(test)]
+mod tests;
