@@ -443,7 +443,15 @@ fn readme_keeps_its_word() {
 #[test]
 fn ci_scripts_can_be_run() {
     use std::os::unix::fs::PermissionsExt as _;
-    for script in ["test", ".ci/run", ".ci/packages", ".ci/versitygw"] {
+    for script in [
+        "test",
+        ".ci/run",
+        ".ci/packages",
+        ".ci/versitygw",
+        ".ci/prometheus",
+        "image/build",
+        "tests/cluster/run",
+    ] {
         let data = std::fs::metadata(root().join(script)).expect("the script is there");
         let mode = data.permissions().mode();
         assert!(mode & 0o111 == 0o111, "{script} is not executable");
