@@ -149,11 +149,11 @@ mod docs {
 
     const DOC: &str = include_str!("../../../docs/cli.md");
 
-    /// The part of the document under the heading `## name` (or `### name`).
+    /// The part of the document under the heading that has the name, perhaps beside others: ``## `a` and `b` ``.
     fn section<'a>(doc: &'a str, name: &str) -> Option<&'a str> {
-        let heading = format!("## `{name}`");
-        let start = doc.find(&format!("\n{heading}"))? + heading.len() + 1;
-        let rest = &doc[start..];
+        let name = format!("`{name}`");
+        let headings = doc.match_indices("\n## `").map(|(at, _)| &doc[at + 1..]);
+        let (_, rest) = headings.filter_map(|h| h.split_once('\n')).find(|(h, _)| h.contains(&name))?;
         Some(&rest[..rest.find("\n## ").unwrap_or(rest.len())])
     }
 
@@ -184,7 +184,7 @@ mod docs {
         };
         let own = |a: &&Arg| !matches!(a.get_id().as_str(), "help" | "version");
         check("holdfast", root.get_arguments().filter(own).collect());
-        for command in root.get_subcommands().filter(|c| c.get_name() != "help") {
+        for command in root.get_subcommands().filter(|c| c.get_name() != "help" && !c.is_hide_set()) {
             let below = command.get_subcommands().flat_map(|c| c.get_arguments());
             let args = command.get_arguments().chain(below).filter(own).filter(|a| !a.is_global_set());
             check(command.get_name(), args.collect());
