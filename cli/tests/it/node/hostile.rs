@@ -115,5 +115,4 @@ fn plans_for_secrets_and_other_folders_find_nothing() {
         ("up", Seen::Refused),
     ];
     assert_eq!(seen, expected.map(|(name, seen)| (name.to_owned(), seen)));
-    node.fake.is_offered("default", &["v"]);
 }
