@@ -25,6 +25,8 @@ async fn a_volume_that_left_becomes_no_snapshot() {
 
     // The next one finds what was stored.
     let report = backup(&w.repo, request, None, &Task::default()).await.unwrap();
-    assert_eq!((asked.load(Ordering::Relaxed), report.figures.packs), (2, 1));
+    // Its metadata may differ in times only: that is a pack, or none.
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    assert!(report.figures.packs <= 1, "{} packs", report.figures.packs);
     assert_eq!(report.snapshot.manifest.path, b"/where/it/was");
 }
